@@ -1,0 +1,112 @@
+/*
+ * The records of the store (specification, section 4): CBOR maps with text keys in deterministic
+ * encoding. A decoder ignores keys that it does not know and refuses a record that lacks a required
+ * one, or has one of the wrong kind or twice. Decoded views borrow from the encoded bytes.
+ *
+ * Every record ends in being checkable. A message's `check` is the XXH3-64 of its encoding without
+ * `check`, seeded with the check of the message before it. Every other record carries a `check` too,
+ * seeded with the XXH3-64 (seed 0) of its key, so that a flipped bit, or a record under a key that is
+ * not its own, is found.
+ */
+#ifndef LS_CODEC_RECORD_H
+#define LS_CODEC_RECORD_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "lockstep.h"
+
+/* The longest a record is beyond the payload or value in it. */
+#define RECORD_OVERHEAD_MAX 2048
+
+struct message {
+    uint64_t clock;
+    uint64_t timestamp_ns;
+    uint64_t check;
+    uint8_t type;          /* 'O', 'D', 'C', 'U' */
+    uint8_t event;         /* 0 for none */
+    bool has_from_id;
+    bool has_id;           /* with `host` */
+    uint8_t from_id[16];
+    uint8_t id[16];
+    ls_bytes from;         /* may be empty */
+    ls_bytes host;         /* empty: every node */
+    ls_bytes object;       /* one CBOR item */
+};
+
+enum node_state { NODE_UP = 0, NODE_LEAVING = 1, NODE_DOWN = 2 };
+
+struct node {
+    uint8_t id[16];
+    ls_bytes host;
+    uint64_t joined;
+    enum node_state state;
+    uint64_t clock;
+    uint64_t timestamp_ns;
+    uint64_t ttl_ms;
+    uint64_t beat;         /* grows with each beat that was written; any observer can tell life from it */
+    uint64_t via;          /* the process that the node is bound to */
+    ls_bytes meta;         /* CBOR; empty: none */
+};
+
+struct object {
+    ls_bytes value;
+    uint64_t created;
+    uint64_t modified;
+    ls_bytes owner;        /* host; empty: none */
+};
+
+struct producer {
+    uint64_t seq;
+    uint64_t clock;
+};
+
+/* Control records: up to four named numbers. */
+struct control {
+    uint64_t value[4];
+};
+
+/* The `object` of an O message. */
+struct change {
+    ls_bytes key;          /* the full store key */
+    ls_bytes value;        /* the encoded record; has_value false: deleted */
+    bool has_value;
+    uint64_t previous;     /* 0: created */
+};
+
+/* Encode, appending to `out`: 0 or LS_ENOMEM. message_encode sets message->check from `previous`. */
+int message_encode(struct buf *out, struct message *message, uint64_t previous_check);
+int node_encode(struct buf *out, const struct node *node, ls_bytes key);
+int object_encode(struct buf *out, const struct object *object, ls_bytes key);
+int producer_encode(struct buf *out, const struct producer *producer, ls_bytes key);
+int change_encode(struct buf *out, const struct change *change);
+
+/* A control record is a map from `names` (a NULL-terminated list in deterministic order, at most 4)
+ * to numbers. */
+int control_encode(struct buf *out, const struct control *control, const char *const *names,
+                   ls_bytes key);
+
+/* Decode: 0 or LS_ERECORD with the offset as the number and a sentence that says what is wrong.
+ * Decoding does not verify checks: the functions below do. */
+int message_decode(struct message *out, ls_bytes record, struct ls_error *error);
+int node_decode(struct node *out, ls_bytes record, struct ls_error *error);
+int object_decode(struct object *out, ls_bytes record, struct ls_error *error);
+int producer_decode(struct producer *out, ls_bytes record, struct ls_error *error);
+int control_decode(struct control *out, ls_bytes record, const char *const *names,
+                   struct ls_error *error);
+int change_decode(struct change *out, ls_bytes object, struct ls_error *error);
+
+/* Verify a check: 0 or LS_ECORRUPT. The message needs the check of the one before it. */
+int message_verify(ls_bytes record, uint64_t previous_check, struct ls_error *error);
+int record_verify(ls_bytes record, ls_bytes key, struct ls_error *error);
+
+const char *node_state_name(enum node_state state);
+/* -1 for another name. */
+int node_state_from_name(ls_bytes name);
+
+/* "user", "U", "u" to 'U'; -1 for what is no type. Names of events likewise: "created", "C"; "-" is
+ * 0. For type U any one byte is an event. */
+int message_type_from_text(ls_bytes text);
+int message_event_from_text(ls_bytes text, uint8_t type);
+
+#endif
