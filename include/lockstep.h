@@ -14,11 +14,11 @@
  *     lockstep:// handle: the connection was lost before the answer came, and the change may or may
  *     not have happened. A post with `once` set is never in doubt.
  *  2. An `ls` handle may be used by any number of threads at once. The objects made from it (lists,
- *     watches, batches) belong to one thread at a time. A watch may be waited on by one thread while
- *     others use the handle. Close every watch and batch before the handle.
- *  3. Bytes passed in are only read, and only during the call. Bytes passed out belong to the object
- *     they came from and live until that object is freed, or, for a watch, until the next call on
- *     that watch. Text that is passed out is also NUL-terminated.
+ *     watches, batches) belong to one thread at a time. A watch may be waited on by one thread
+ * while others use the handle. Close every watch and batch before the handle.
+ *  3. Bytes passed in are only read, and only during the call. Bytes passed out belong to the
+ * object they came from and live until that object is freed, or, for a watch, until the next call
+ * on that watch. Text that is passed out is also NUL-terminated.
  *  4. The library starts no threads and installs no signal handlers. A joined handle stays `up` as
  *     long as it is used: every call on it is a beat, and a call that waits keeps beating.
  *  5. After fork(), the child must not use a handle of the parent; it opens its own.
@@ -48,38 +48,38 @@ extern "C" {
  *
  * X(name, value, word on the wire, message). The word is what a server's error reply begins with.
  */
-#define LS_ERROR_MAP(X)                                                                            \
-    X(LS_EINVAL, -1, "ERR", "invalid argument")                                                    \
-    X(LS_ENOMEM, -2, "ERR", "out of memory")                                                       \
-    X(LS_EIO, -3, "ERR", "input or output failed")                                                 \
-    X(LS_ECORRUPT, -4, "ERR", "the store is damaged")                                              \
-    X(LS_EFORMAT, -5, "ERR", "the store has a format this version does not know")                  \
-    X(LS_EREADONLY, -6, "ERR", "the store cannot be written")                                      \
-    X(LS_EBUSY, -7, "ERR", "in use")                                                               \
-    X(LS_ENOTFOUND, -8, "ERR", "not found")                                                        \
-    X(LS_EKEY, -9, "ERR", "malformed key")                                                         \
-    X(LS_ERECORD, -10, "ERR", "malformed record")                                                  \
-    X(LS_ENOTSUP, -11, "ERR", "not supported by this kind of store")                               \
-    X(LS_ETIMEOUT, -12, "ERR", "timed out")                                                        \
-    X(LS_ECONN, -13, "ERR", "the connection failed")                                               \
-    X(LS_EPROTO, -14, "ERR", "the peer does not follow the protocol")                              \
-    X(LS_ERETRY, -15, "ERR", "the transaction lost a race and must run again")                     \
-    X(LS_EINTERNAL, -16, "ERR", "an unexpected failure")                                           \
-    X(LS_ENOAUTH, -17, "NOAUTH", "authentication required")                                        \
-    X(LS_EWRONGPASS, -18, "WRONGPASS", "wrong user name or password")                              \
-    X(LS_ENOPERM, -19, "NOPERM", "not permitted")                                                  \
-    X(LS_ENOTJOINED, -20, "NOTJOINED", "this needs a joined node")                                 \
-    X(LS_EINUSE, -21, "INUSE", "the host is held by another live node")                            \
-    X(LS_ECONFLICT, -22, "CONFLICT", "the condition does not hold")                                \
-    X(LS_ECOMPACTED, -23, "COMPACTED", "messages from there on were discarded")                    \
-    X(LS_ECLOCKJUMP, -24, "CLOCKJUMP", "the carried clock is too far ahead")                       \
-    X(LS_ESEQGAP, -25, "SEQGAP", "the number is not the next one")                                 \
-    X(LS_EDUPLICATE, -26, "DUPLICATE", "the number was used before")                               \
-    X(LS_ETOOBIG, -27, "TOOBIG", "too big")                                                        \
-    X(LS_EBADCBOR, -28, "BADCBOR", "not one well-formed CBOR item")                                \
-    X(LS_EBADJSON, -29, "BADJSON", "not one well-formed JSON text")                                \
-    X(LS_ENOSPACE, -30, "NOSPACE", "no space left")                                                \
-    X(LS_ELOADING, -31, "LOADING", "the server is starting")                                       \
+#define LS_ERROR_MAP(X)                                                           \
+    X(LS_EINVAL, -1, "ERR", "invalid argument")                                   \
+    X(LS_ENOMEM, -2, "ERR", "out of memory")                                      \
+    X(LS_EIO, -3, "ERR", "input or output failed")                                \
+    X(LS_ECORRUPT, -4, "ERR", "the store is damaged")                             \
+    X(LS_EFORMAT, -5, "ERR", "the store has a format this version does not know") \
+    X(LS_EREADONLY, -6, "ERR", "the store cannot be written")                     \
+    X(LS_EBUSY, -7, "ERR", "in use")                                              \
+    X(LS_ENOTFOUND, -8, "ERR", "not found")                                       \
+    X(LS_EKEY, -9, "ERR", "malformed key")                                        \
+    X(LS_ERECORD, -10, "ERR", "malformed record")                                 \
+    X(LS_ENOTSUP, -11, "ERR", "not supported by this kind of store")              \
+    X(LS_ETIMEOUT, -12, "ERR", "timed out")                                       \
+    X(LS_ECONN, -13, "ERR", "the connection failed")                              \
+    X(LS_EPROTO, -14, "ERR", "the peer does not follow the protocol")             \
+    X(LS_ERETRY, -15, "ERR", "the transaction lost a race and must run again")    \
+    X(LS_EINTERNAL, -16, "ERR", "an unexpected failure")                          \
+    X(LS_ENOAUTH, -17, "NOAUTH", "authentication required")                       \
+    X(LS_EWRONGPASS, -18, "WRONGPASS", "wrong user name or password")             \
+    X(LS_ENOPERM, -19, "NOPERM", "not permitted")                                 \
+    X(LS_ENOTJOINED, -20, "NOTJOINED", "this needs a joined node")                \
+    X(LS_EINUSE, -21, "INUSE", "the host is held by another live node")           \
+    X(LS_ECONFLICT, -22, "CONFLICT", "the condition does not hold")               \
+    X(LS_ECOMPACTED, -23, "COMPACTED", "messages from there on were discarded")   \
+    X(LS_ECLOCKJUMP, -24, "CLOCKJUMP", "the carried clock is too far ahead")      \
+    X(LS_ESEQGAP, -25, "SEQGAP", "the number is not the next one")                \
+    X(LS_EDUPLICATE, -26, "DUPLICATE", "the number was used before")              \
+    X(LS_ETOOBIG, -27, "TOOBIG", "too big")                                       \
+    X(LS_EBADCBOR, -28, "BADCBOR", "not one well-formed CBOR item")               \
+    X(LS_EBADJSON, -29, "BADJSON", "not one well-formed JSON text")               \
+    X(LS_ENOSPACE, -30, "NOSPACE", "no space left")                               \
+    X(LS_ELOADING, -31, "LOADING", "the server is starting")                      \
     X(LS_ESHUTDOWN, -32, "SHUTDOWN", "the server is stopping")
 
 enum ls_errors {
@@ -99,7 +99,8 @@ LS_API const char *ls_version(void);
 
 /* The last failure of the calling thread. `number` is the one that belongs to the code: the clock
  * that is there for LS_ECONFLICT, the oldest kept for LS_ECOMPACTED, the last number for LS_ESEQGAP
- * and LS_EDUPLICATE, the limit for LS_ETOOBIG, the offset for LS_EBADCBOR and LS_EBADJSON, else 0. */
+ * and LS_EDUPLICATE, the limit for LS_ETOOBIG, the offset for LS_EBADCBOR and LS_EBADJSON, else 0.
+ */
 typedef struct ls_error {
     int code;
     uint64_t number;
@@ -109,7 +110,8 @@ typedef struct ls_error {
 /* Never NULL; `code` is 0 before the first failure. Valid until the thread's next call. */
 LS_API const ls_error *ls_last_error(void);
 
-/* ---- bytes and payloads ------------------------------------------------------------------------ */
+/* ---- bytes and payloads ------------------------------------------------------------------------
+ */
 
 typedef struct ls_bytes {
     const void *data; /* may be NULL where size is 0 */

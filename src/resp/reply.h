@@ -1,7 +1,7 @@
 /*
- * RESP replies as a client reads them: bytes in, a flat list of values out, RESP2 and RESP3. A reply is
- * complete when its outermost value is; nested values follow their parent in order, each saying how
- * many follow below it. No recursion; nesting, sizes and counts are limited.
+ * RESP replies as a client reads them: bytes in, a flat list of values out, RESP2 and RESP3. A
+ * reply is complete when its outermost value is; nested values follow their parent in order, each
+ * saying how many follow below it. No recursion; nesting, sizes and counts are limited.
  */
 #ifndef LS_RESP_REPLY_H
 #define LS_RESP_REPLY_H
@@ -26,10 +26,10 @@ enum resp_type {
 
 struct resp_value {
     enum resp_type type;
-    ls_bytes text;     /* SIMPLE, ERROR, BULK, BIGNUMBER, VERBATIM (without its "txt:"), DOUBLE */
-    int64_t integer;   /* INTEGER, BOOLEAN */
-    size_t count;      /* ARRAY, SET, PUSH: elements; MAP: pairs */
-    size_t span;       /* how many values this one and everything below it take in the list */
+    ls_bytes text;   /* SIMPLE, ERROR, BULK, BIGNUMBER, VERBATIM (without its "txt:"), DOUBLE */
+    int64_t integer; /* INTEGER, BOOLEAN */
+    size_t count;    /* ARRAY, SET, PUSH: elements; MAP: pairs */
+    size_t span;     /* how many values this one and everything below it take in the list */
 };
 
 struct resp_reply {
@@ -40,8 +40,8 @@ struct resp_reply {
 };
 
 /* 1: one whole reply, *consumed set, values filled, pointing into `data`; 0: incomplete; negative:
- * LS_EPROTO, LS_ETOOBIG, LS_ENOMEM. Not resuming: meant to be called when more has arrived; callers that
- * expect large replies grow their buffer geometrically before each call. */
+ * LS_EPROTO, LS_ETOOBIG, LS_ENOMEM. Not resuming: meant to be called when more has arrived; callers
+ * that expect large replies grow their buffer geometrically before each call. */
 int resp_reply_parse(struct resp_reply *reply, ls_bytes data, size_t *consumed,
                      struct ls_error *error);
 

@@ -12,7 +12,8 @@ int resp_simple(struct buf *out, const char *text);
 /* "-WORD sentence": the word of the code. Line breaks in the sentence become spaces. */
 int resp_error(struct buf *out, const struct ls_error *error);
 int resp_integer(struct buf *out, int64_t value);
-/* Clocks are unsigned; what passes 2^63-1 goes as a bulk string in RESP2, as a big number in RESP3. */
+/* Clocks are unsigned; what passes 2^63-1 goes as a bulk string in RESP2, as a big number in RESP3.
+ */
 int resp_clock(struct buf *out, int proto, uint64_t value);
 int resp_bulk(struct buf *out, ls_bytes bytes);
 int resp_bulk_text(struct buf *out, const char *text);
