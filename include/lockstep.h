@@ -16,9 +16,9 @@
  *  2. An `ls` handle may be used by any number of threads at once. The objects made from it (lists,
  *     watches, batches) belong to one thread at a time. A watch may be waited on by one thread
  * while others use the handle. Close every watch and batch before the handle.
- *  3. Bytes passed in are only read, and only during the call. Bytes passed out belong to the
- * object they came from and live until that object is freed, or, for a watch, until the next call
- * on that watch. Text that is passed out is also NUL-terminated.
+ *  3. Bytes passed in are only read, and only during the call. Bytes passed out belong to the object
+ *     they came from and live until that object is freed, or, for a watch, until the next call on
+ *     that watch. Text that is passed out is also NUL-terminated.
  *  4. The library starts no threads and installs no signal handlers. A joined handle stays `up` as
  *     long as it is used: every call on it is a beat, and a call that waits keeps beating.
  *  5. After fork(), the child must not use a handle of the parent; it opens its own.

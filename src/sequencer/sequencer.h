@@ -1,0 +1,61 @@
+/*
+ * The sequencer: the one writer. Requests gather while a batch is being flushed; a batch is one store
+ * transaction and one flush, and a request is done only after that (group commit).
+ *
+ * Two ways to drive it, over the same batches:
+ *  - served: sequencer_start makes one thread; sequencer_submit hands it a list and returns at once; done
+ *    requests come back, in the order of their commit, from sequencer_take.
+ *  - embedded: sequencer_run on the calling thread. When several call at once, one of them commits for
+ *    all, and the others sleep until theirs are done.
+ * A sequencer is used in one way only.
+ *
+ * Rules: a submitted request comes back exactly once; requests of one submission keep their order; when a
+ * transaction fails as a whole, its requests run again one by one, so that only those that cannot
+ * succeed are refused. Batches are bounded in requests and bytes.
+ */
+#ifndef LS_SEQUENCER_SEQUENCER_H
+#define LS_SEQUENCER_SEQUENCER_H
+
+#include "coordinator/coordinator.h"
+#include "lockstep.h"
+#include "store/store.h"
+
+#define BATCH_REQUESTS_MAX 16384
+
+struct sequencer;
+
+/* Counters, for INFO. Read with sequencer_counters from any thread. */
+struct sequencer_counters {
+    uint64_t batches;
+    uint64_t requests;
+    uint64_t refused;
+    uint64_t retries;   /* batches that ran again request by request */
+    uint64_t batch_max; /* requests in the largest batch */
+    uint64_t commit_us; /* total time spent in commit */
+    uint64_t queued;    /* waiting now */
+};
+
+/* Opens over a store, which stays the caller's and must outlive it. */
+int sequencer_open(struct sequencer **out, struct store *store, struct ls_error *error);
+/* Served: the thread finishes what was submitted first. */
+void sequencer_close(struct sequencer *sequencer);
+
+/* Wall clock for timestamps; the default is CLOCK_REALTIME. For simulations and tests. */
+void sequencer_set_time(struct sequencer *sequencer, uint64_t (*now_ns)(void *context),
+                        void *context);
+
+/* Served. `done` is called on the sequencer's thread after each batch: it must only wake the loop. */
+int sequencer_start(struct sequencer *sequencer, void (*done)(void *context), void *context,
+                    struct ls_error *error);
+/* Takes a list linked by `next`, first to last. Any thread. */
+void sequencer_submit(struct sequencer *sequencer, struct request *first, struct request *last);
+/* All done requests so far, in order, or NULL. Any one thread. */
+struct request *sequencer_take(struct sequencer *sequencer);
+
+/* Embedded: returns when the request is done, with its status. Any thread. */
+int sequencer_run(struct sequencer *sequencer, struct request *request);
+
+uint64_t sequencer_clock(const struct sequencer *sequencer);
+void sequencer_counters(struct sequencer *sequencer, struct sequencer_counters *out);
+
+#endif
