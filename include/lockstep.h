@@ -145,3 +145,332 @@ LS_API int ls_cbor_from_json(ls_bytes json, void **out, size_t *out_size);
 
 /* Frees what a function above gave with its ownership. NULL is ignored. */
 LS_API void ls_free(void *memory);
+
+/* ---- opening ------------------------------------------------------------------------------------ */
+
+typedef struct ls ls;
+
+typedef struct ls_options {
+    size_t size; /* of this struct as the caller knows it: set by LS_OPTIONS_INIT */
+
+    /* lmdb: and mem: only. */
+    bool no_create;        /* LS_ENOTFOUND where the directory is not there yet */
+    bool read_only;        /* every change is LS_EREADONLY */
+    bool no_sync;          /* do not flush: a power loss may take the newest writes, a crash of the
+                            * process does not */
+    uint64_t quota;        /* bytes the store may take on disk; 0: no limit */
+    uint64_t map_size_max; /* bytes of address space; 0: 1 TiB, less where the system refuses */
+    uint64_t retention_age_ms; /* discard messages older than this; 0: keep */
+    uint64_t retention_count;  /* keep at most this many; 0: no limit */
+    uint64_t retention_bytes;  /* keep at most this many bytes of them; 0: no limit */
+    bool retention_hold;       /* but keep, beyond age and count, what a node that is up has not
+                          * acknowledged */
+
+    /* lockstep: only. */
+    const char *user;     /* NULL: "default" */
+    const char *password; /* NULL: none is sent */
+    int64_t timeout_ms;   /* for a connection and for each answer, reconnecting included; 0: 5000 */
+    const char *client_name; /* shown by CLIENT LIST; NULL: none */
+} ls_options;
+
+#define LS_OPTIONS_INIT            \
+    {                              \
+        .size = sizeof(ls_options) \
+    }
+
+/* Opens a coordinator by URL:
+ *
+ *   lmdb:DIR, or a bare path    a data directory, made where it is missing. Several processes, a
+ *                               lockstepd among them, may have the same one open.
+ *   mem:                        a store of its own in memory, gone when closed
+ *   lockstep://HOST[:PORT]      a lockstepd; the port is 7411 where none is given
+ *
+ * `options` may be NULL. On success *out is the caller's, to be ended with ls_close().
+ * LS_EINVAL (the URL), LS_ENOTFOUND, LS_EREADONLY, LS_EFORMAT, LS_ECORRUPT, LS_ENOSPACE, LS_ECONN,
+ * LS_EWRONGPASS, LS_ENOMEM, LS_EIO. */
+LS_API int ls_open(ls **out, const char *url, const ls_options *options);
+
+/* Ends the handle, and nothing else: a joined node stays in the registry until its ttl passes, unless
+ * ls_node_leave() was called. No other thread may be using the handle. NULL is ignored. */
+LS_API void ls_close(ls *handle);
+
+/* ---- clock ---------------------------------------------------------------------------------------
+ *
+ * The coordinator's clock is the one order. A handle also keeps a Lamport clock of its own, which
+ * witnesses every clock value that it receives; a post carries it where `carry_clock` is set.
+ */
+
+/* The coordinator's clock. */
+LS_API int ls_clock_get(ls *handle, uint64_t *clock);
+
+/* `count` (1 to 2^20) fresh, consecutive values, never given out again; *first is the first. */
+LS_API int ls_clock_next(ls *handle, uint64_t count, uint64_t *first);
+
+/* Makes the coordinator's clock max(clock, seen) + 1 and gives it. LS_ECLOCKJUMP. */
+LS_API int ls_clock_witness(ls *handle, uint64_t seen, uint64_t *clock);
+
+/* The handle's own clock; no input or output. */
+LS_API uint64_t ls_clock_local(ls *handle);
+
+/* ---- message box --------------------------------------------------------------------------------- */
+
+/* Types and events are letters. Only the store posts 'O'. For 'U' any byte is an event. */
+enum {
+    LS_OBJECT = 'O',
+    LS_DATABASE = 'D',
+    LS_COLLECTION = 'C',
+    LS_USER = 'U',
+    LS_NO_EVENT = 0,
+    LS_CREATED = 'C',
+    LS_UPDATED = 'U',
+    LS_DELETED = 'D'
+};
+
+typedef struct ls_message {
+    uint64_t clock;
+    uint64_t timestamp_ns; /* physical time at the coordinator; never orders anything */
+    char type;
+    char event;      /* LS_NO_EVENT for none */
+    ls_bytes from;   /* the sender's host; empty where it never joined */
+    ls_bytes to;     /* the destination host; empty: every node */
+    ls_bytes object; /* one CBOR item */
+} ls_message;
+
+typedef struct ls_post_options {
+    size_t size;      /* LS_POST_OPTIONS_INIT */
+    const char *to;   /* a host; NULL: every node */
+    bool carry_clock; /* the message's clock will be greater than ls_clock_local() */
+    uint64_t clock;   /* and greater than this, where not 0 */
+    bool once; /* exactly once, across lost connections and retries; needs a joined handle. Such
+                        * posts of one handle go one at a time. */
+} ls_post_options;
+
+#define LS_POST_OPTIONS_INIT            \
+    {                                   \
+        .size = sizeof(ls_post_options) \
+    }
+
+/* Posts a message; returns when it is durable. `options` and `clock` may be NULL. LS_EINVAL (type or
+ * event), LS_EBADCBOR, LS_EBADJSON, LS_ETOOBIG, LS_ECLOCKJUMP, LS_ENOTJOINED, LS_ENOSPACE. */
+LS_API int ls_post(ls *handle, char type, char event, ls_payload payload,
+                   const ls_post_options *options, uint64_t *clock);
+
+/* Which messages a read or a watch gives. */
+typedef struct ls_filter {
+    size_t size;       /* LS_FILTER_INIT */
+    const char *types; /* letters; NULL: every type */
+    const char *host;  /* drop those addressed to another host; NULL: keep all */
+    ls_bytes key; /* not empty: only 'O' messages of objects whose key has this prefix. A prefix
+                         * that begins with a key header, such as "N\x11", is matched against the whole
+                         * store key: so node changes are watched. */
+} ls_filter;
+
+#define LS_FILTER_INIT            \
+    {                             \
+        .size = sizeof(ls_filter) \
+    }
+
+/* The oldest kept message, and after the newest, as places to begin. */
+#define LS_OLDEST       UINT64_C(0)
+#define LS_AFTER_NEWEST UINT64_MAX
+
+typedef struct ls_messages ls_messages;
+
+/* Up to `max` messages with clock >= from, in order, perhaps fewer: a reader goes on at the last clock
+ * + 1 until it gets none. `filter` may be NULL. Waits up to timeout_ms (0: not at all; negative:
+ * without limit) for the first one. *out may hold none; free it with ls_messages_free(). LS_ECOMPACTED
+ * where something at or above `from` was discarded. */
+LS_API int ls_read(ls *handle, uint64_t from, const ls_filter *filter, size_t max,
+                   int64_t timeout_ms, ls_messages **out);
+LS_API size_t ls_messages_count(const ls_messages *messages);
+/* NULL past the end. */
+LS_API const ls_message *ls_messages_get(const ls_messages *messages, size_t index);
+LS_API void ls_messages_free(ls_messages *messages);
+
+typedef struct ls_watch ls_watch;
+
+/* Follows the box from a clock on. A watch is a cursor: however slowly it is read, it skips nothing.
+ * *start (may be NULL) gets the clock from which it delivers. End it with ls_watch_close(). */
+LS_API int ls_watch_open(ls *handle, uint64_t from, const ls_filter *filter, ls_watch **out,
+                         uint64_t *start);
+
+/* The next message, waiting up to timeout_ms (negative: without limit). LS_ETIMEOUT; LS_ECOMPACTED, with
+ * the oldest kept as the number, when the next one was discarded before it was read: the watch is over
+ * and a new one can begin there. */
+LS_API int ls_watch_next(ls_watch *watch, int64_t timeout_ms, ls_message *out);
+LS_API void ls_watch_close(ls_watch *watch);
+
+typedef struct ls_box_info {
+    uint64_t oldest; /* clock of the oldest kept message; 0: none */
+    uint64_t newest; /* clock of the newest message ever; 0: none */
+    uint64_t count;  /* of messages kept */
+    uint64_t bytes;  /* of their keys and records */
+} ls_box_info;
+
+LS_API int ls_box_info_get(ls *handle, ls_box_info *out);
+
+/* Discards messages, always a prefix in clock order: those with a clock below `before`, or those posted
+ * more than age_ms ago. *discarded may be NULL. */
+LS_API int ls_trim_before(ls *handle, uint64_t before, uint64_t *discarded);
+LS_API int ls_trim_older(ls *handle, uint64_t age_ms, uint64_t *discarded);
+
+/* ---- nodes --------------------------------------------------------------------------------------- */
+
+enum ls_node_state { LS_NODE_UP = 0, LS_NODE_LEAVING = 1, LS_NODE_DOWN = 2 };
+
+typedef struct ls_node {
+    uint8_t id[16]; /* UUID */
+    ls_bytes host;
+    enum ls_node_state state;
+    uint64_t joined;       /* the clock of its join: tells one life of a node from the next */
+    uint64_t clock;        /* how far it says it has processed the box */
+    uint64_t timestamp_ns; /* of the last change of state */
+    uint64_t ttl_ms;
+    ls_bytes meta; /* CBOR; empty: none */
+} ls_node;
+
+typedef struct ls_join_options {
+    size_t size;       /* LS_JOIN_OPTIONS_INIT */
+    const uint8_t *id; /* 16 bytes; NULL: a new one is made */
+    uint64_t ttl_ms;   /* 0: 10000 */
+    ls_payload meta;   /* empty bytes: none */
+} ls_join_options;
+
+#define LS_JOIN_OPTIONS_INIT            \
+    {                                   \
+        .size = sizeof(ls_join_options) \
+    }
+
+/* What a join gave. */
+typedef struct ls_joined {
+    uint8_t id[16];
+    uint64_t clock; /* of the join */
+    uint64_t seq;   /* the last numbered post of this id; 0: none */
+} ls_joined;
+
+/* Makes the handle a node: its posts carry the host, and it can own objects. Joining again replaces the
+ * handle's node. LS_EINUSE where another live node, with another id, holds the host; the same id takes
+ * over. `options` and `out` may be NULL. LS_EKEY (host), LS_ETOOBIG. */
+LS_API int ls_node_join(ls *handle, const char *host, const ls_join_options *options,
+                        ls_joined *out);
+
+/* Shows life, and nothing else; *clock (may be NULL) is the coordinator's. LS_ENOTJOINED when the node was
+ * given up in the meantime: join again. */
+LS_API int ls_node_beat(ls *handle, uint64_t *clock);
+
+/* Says that everything up to `processed` was processed: retention holds what lies above. */
+LS_API int ls_node_ack(ls *handle, uint64_t processed, uint64_t *clock);
+
+/* LS_NODE_UP or LS_NODE_LEAVING. */
+LS_API int ls_node_set_state(ls *handle, enum ls_node_state state, uint64_t *clock);
+
+/* Leaves the registry; what the node owned is deleted with it. */
+LS_API int ls_node_leave(ls *handle, uint64_t *clock);
+
+typedef struct ls_nodes ls_nodes;
+
+/* One node, as a list of one, or LS_ENOTFOUND. */
+LS_API int ls_node_get(ls *handle, const char *host, ls_nodes **out);
+/* Every node, in byte order of the hosts. Free with ls_nodes_free(). */
+LS_API int ls_node_list(ls *handle, ls_nodes **out);
+LS_API size_t ls_nodes_count(const ls_nodes *nodes);
+LS_API const ls_node *ls_nodes_get(const ls_nodes *nodes, size_t index);
+LS_API void ls_nodes_free(ls_nodes *nodes);
+
+/* ---- objects -------------------------------------------------------------------------------------
+ *
+ * Keys are 1 to 480 bytes, any bytes. Values are opaque bytes, up to 1 MiB.
+ */
+
+typedef struct ls_object {
+    ls_bytes key;
+    ls_bytes value;
+    uint64_t created;  /* clock of its creation */
+    uint64_t modified; /* clock of its last change */
+} ls_object;
+
+typedef struct ls_put_options {
+    size_t size;  /* LS_PUT_OPTIONS_INIT */
+    bool only_if; /* only if the object's `modified` is if_modified (0: absent) */
+    uint64_t if_modified;
+    bool only_if_absent;
+    bool only_if_present;
+    bool owned; /* deleted when the handle's node goes down or leaves */
+} ls_put_options;
+
+#define LS_PUT_OPTIONS_INIT            \
+    {                                  \
+        .size = sizeof(ls_put_options) \
+    }
+
+/* LS_ECONFLICT with the object's `modified` (0: absent) as the number. `options`, `clock` may be NULL. */
+LS_API int ls_put(ls *handle, ls_bytes key, ls_bytes value, const ls_put_options *options,
+                  uint64_t *clock);
+
+typedef struct ls_objects ls_objects;
+
+/* One object, as a list of one, or LS_ENOTFOUND. */
+LS_API int ls_get(ls *handle, ls_bytes key, ls_objects **out);
+
+/* *clock is the change's clock, or 0 where it was absent; may be NULL. */
+LS_API int ls_del(ls *handle, ls_bytes key, uint64_t *clock);
+/* Only if its `modified` is if_modified. LS_ECONFLICT. */
+LS_API int ls_del_if(ls *handle, ls_bytes key, uint64_t if_modified, uint64_t *clock);
+
+/* Up to `max` objects whose keys have the prefix, in byte order, from above `after` (empty: from the first);
+ * perhaps fewer: go on after the last key until there are none. */
+LS_API int ls_scan(ls *handle, ls_bytes prefix, ls_bytes after, size_t max, ls_objects **out);
+LS_API size_t ls_objects_count(const ls_objects *objects);
+LS_API const ls_object *ls_objects_get(const ls_objects *objects, size_t index);
+LS_API void ls_objects_free(ls_objects *objects);
+
+typedef struct ls_object_watch ls_object_watch;
+
+enum ls_object_event {
+    LS_OBJECT_PUT = 0, /* `object` is as it is now */
+    LS_OBJECT_DELETED, /* key; modified is the clock of the deletion */
+    LS_OBJECT_SYNCED,  /* the snapshot is complete; modified is its clock */
+    LS_OBJECT_RESYNC /* the watch fell behind what is kept: forget everything, a new snapshot follows */
+};
+
+/* Follows the objects under a prefix: first each that is there, then LS_OBJECT_SYNCED, then every
+ * change, in order. */
+LS_API int ls_object_watch_open(ls *handle, ls_bytes prefix, ls_object_watch **out);
+/* Waits up to timeout_ms (negative: without limit). LS_ETIMEOUT. */
+LS_API int ls_object_watch_next(ls_object_watch *watch, int64_t timeout_ms,
+                                enum ls_object_event *event, ls_object *object);
+LS_API void ls_object_watch_close(ls_object_watch *watch);
+
+/* Several changes of objects, all or nothing, under conditions. Keys and values are copied. */
+typedef struct ls_batch ls_batch;
+
+LS_API int ls_batch_new(ls *handle, ls_batch **out);
+LS_API int ls_batch_if(ls_batch *batch, ls_bytes key, uint64_t modified);
+LS_API int ls_batch_put(ls_batch *batch, ls_bytes key, ls_bytes value);
+LS_API int ls_batch_del(ls_batch *batch, ls_bytes key);
+/* Commits, and empties the batch whatever the result. `clocks` (may be NULL) has room for one clock a put
+ * or del, in order; 0 for a delete of what was absent. LS_ECONFLICT names the key. */
+LS_API int ls_batch_commit(ls_batch *batch, uint64_t *clocks);
+LS_API void ls_batch_free(ls_batch *batch);
+
+/* ---- relay (lockstep:// only; elsewhere LS_ENOTSUP) -----------------------------------------------
+ *
+ * Messages handed straight to the connected, joined nodes other than the sender, taken in byte order
+ * of their hosts. Nothing is stored. The handle must be joined.
+ */
+
+/* To the n-th other node, from 1; to the named one; to all. *handed (may be NULL): to how many. */
+LS_API int ls_relay_nth(ls *handle, size_t nth, ls_payload payload, size_t *handed);
+LS_API int ls_relay_to(ls *handle, const char *host, ls_payload payload, size_t *handed);
+LS_API int ls_relay_all(ls *handle, ls_payload payload, size_t *handed);
+
+/* The next relayed message for this node, waiting up to timeout_ms (negative: without limit). Of `out`,
+ * from, clock and object are set; they live until the thread's next call of this function on this
+ * handle. One thread at a time. At most 1024 wait; the oldest give way. LS_ETIMEOUT. */
+LS_API int ls_relay_next(ls *handle, int64_t timeout_ms, ls_message *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
