@@ -1,6 +1,7 @@
 /*
  * A growable run of bytes, and big-endian integers in raw memory.
- * A buf that is all zeros is valid and empty. Growth doubles; nothing is ever shrunk but by buf_free.
+ * A buf that is all zeros is valid and empty. Growth doubles; nothing is ever shrunk but by
+ * buf_free.
  */
 #ifndef LS_BASE_BUF_H
 #define LS_BASE_BUF_H

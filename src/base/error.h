@@ -20,4 +20,7 @@ const char *error_word(int code);
 /* The code of a word on the wire; LS_EINVAL for "ERR" and for a word that is not known. */
 int error_from_word(const char *word, size_t size);
 
+/* Makes *error what ls_last_error() gives on this thread. Only the public functions call it. */
+void error_remember(const struct ls_error *error);
+
 #endif

@@ -5,6 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lockstep.h"
+
 uint64_t hash64(const void *data, size_t size, uint64_t seed);
+
+/* The hash of the parts as if they stood one after the other. */
+uint64_t hash64_parts(const ls_bytes *parts, size_t count, uint64_t seed);
 
 #endif

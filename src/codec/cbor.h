@@ -1,7 +1,7 @@
 /*
- * CBOR (RFC 8949) over libcbor's streaming functions: the check that bytes are one well-formed item,
- * and a writer and a reader for the flat maps that records are. No tree, no allocation per item, no
- * recursion: nesting is counted, and refused past CBOR_DEPTH_MAX.
+ * CBOR (RFC 8949) over libcbor's streaming functions: the check that bytes are one well-formed
+ * item, and a writer and a reader for the flat maps that records are. No tree, no allocation per
+ * item, no recursion: nesting is counted, and refused past CBOR_DEPTH_MAX.
  */
 #ifndef LS_CODEC_CBOR_H
 #define LS_CODEC_CBOR_H
@@ -17,26 +17,109 @@
  * first byte that is wrong as the number. */
 int cbor_check(ls_bytes item, struct ls_error *error);
 
+/* ---- items ------------------------------------------------------------------------------------ */
+
+/* The major types of CBOR by their numbers, and the two that share a number with CBOR_ITEM_SIMPLE. */
+enum cbor_item_kind {
+    CBOR_ITEM_UINT = 0,
+    CBOR_ITEM_NEGATIVE = 1, /* -1 - argument */
+    CBOR_ITEM_BYTES = 2,
+    CBOR_ITEM_TEXT = 3,
+    CBOR_ITEM_ARRAY = 4,
+    CBOR_ITEM_MAP = 5,
+    CBOR_ITEM_TAG = 6,
+    CBOR_ITEM_SIMPLE = 7,
+    CBOR_ITEM_FLOAT = 8,
+    CBOR_ITEM_BREAK = 9
+};
+
+enum cbor_simple { CBOR_FALSE = 20, CBOR_TRUE = 21, CBOR_NULL = 22, CBOR_UNDEFINED = 23 };
+
+/* One item without what is nested in it: the head and, for a definite string, its bytes. */
+struct cbor_item {
+    enum cbor_item_kind kind;
+    bool indefinite;   /* BYTES, TEXT, ARRAY, MAP that a BREAK ends; the argument is then not set */
+    uint64_t argument; /* UINT, NEGATIVE, ARRAY, MAP (pairs), TAG, SIMPLE */
+    double number;     /* FLOAT */
+    ls_bytes bytes;    /* BYTES, TEXT; points into the input */
+    size_t end;        /* where the next item begins */
+};
+
+/* Reads the item at offset `at`. 0, or LS_EBADCBOR with the offset. Does not check UTF-8. */
+int cbor_read(struct cbor_item *out, ls_bytes in, size_t at, struct ls_error *error);
+
+/* Finds the end of the item at offset `at` with all that is nested in it, and checks it as cbor_check
+ * does. */
+int cbor_skip(size_t *end, ls_bytes in, size_t at, struct ls_error *error);
+
+/* ---- writing ---------------------------------------------------------------------------------- */
+
+#define CBOR_HEAD_SIZE_MAX 9
+
+/* How many bytes the shortest head with this argument has. */
+static inline size_t cbor_head_size(uint64_t argument)
+{
+    return argument < 24            ? 1
+           : argument <= UINT8_MAX  ? 2
+           : argument <= UINT16_MAX ? 3
+           : argument <= UINT32_MAX ? 5
+                                    : 9;
+}
+
+/* Writes the shortest head to `out`, which has room for CBOR_HEAD_SIZE_MAX; gives its size. */
+static inline size_t cbor_write_head(uint8_t *out, enum cbor_item_kind kind, uint64_t argument)
+{
+    uint8_t major = (uint8_t)(kind << 5);
+    size_t size = cbor_head_size(argument);
+    switch (size) {
+    case 1:
+        out[0] = (uint8_t)(major | argument);
+        break;
+    case 2:
+        out[0] = major | 24;
+        break;
+    case 3:
+        out[0] = major | 25;
+        break;
+    case 5:
+        out[0] = major | 26;
+        break;
+    default:
+        out[0] = major | 27;
+        break;
+    }
+    for (size_t i = size - 1; i > 0; i--) {
+        out[i] = (uint8_t)argument;
+        argument >>= 8;
+    }
+    return size;
+}
+
 /* Writers append to a buf: 0 or LS_ENOMEM. Integers and lengths take their shortest form. */
 int cbor_put_uint(struct buf *out, uint64_t value);
+int cbor_put_negative(struct buf *out, uint64_t below); /* -1 - below */
 int cbor_put_bytes(struct buf *out, ls_bytes value);
 int cbor_put_text(struct buf *out, ls_bytes value);
 int cbor_put_map(struct buf *out, uint64_t pairs);
 int cbor_put_array(struct buf *out, uint64_t items);
+int cbor_put_simple(struct buf *out, enum cbor_simple value);
+
+/* ---- flat maps -------------------------------------------------------------------------------- */
 
 /* One entry of a flat map. */
 enum cbor_kind { CBOR_UINT, CBOR_BYTES, CBOR_TEXT, CBOR_OTHER };
 
 struct cbor_entry {
-    ls_bytes key;          /* text */
+    ls_bytes key; /* text */
     enum cbor_kind kind;
-    uint64_t number;       /* CBOR_UINT */
-    ls_bytes bytes;        /* CBOR_BYTES, CBOR_TEXT; CBOR_OTHER: the whole encoded value */
-    size_t offset;         /* of the entry in the record */
+    uint64_t number; /* CBOR_UINT */
+    ls_bytes bytes;  /* CBOR_BYTES, CBOR_TEXT; CBOR_OTHER: the whole encoded value */
+    size_t offset;   /* of the entry in the record */
 };
 
-/* Walks a map with text keys in deterministic order. Refuses indefinite lengths, keys that are not
- * text, keys out of order or twice, and anything after the map, with LS_ERECORD and the offset.
+/* Walks a map with text keys in deterministic order. Refuses indefinite lengths, heads that are not in
+ * shortest form, keys that are not text, keys out of order or twice, and anything after the map, with
+ * LS_ERECORD and the offset.
  * Start with cbor_map_open, then call cbor_map_next until it returns 0 (no more entries); 1 means
  * that *entry was filled. All pointers go into `record`. */
 struct cbor_map {

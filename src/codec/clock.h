@@ -1,4 +1,4 @@
-/* The Lamport clock (specification, section 2): a uint64 that only grows and never wraps. */
+/* The Lamport clock (docs/guarantees.md): a uint64 that only grows and never wraps. */
 #ifndef LS_CODEC_CLOCK_H
 #define LS_CODEC_CLOCK_H
 

@@ -1,15 +1,16 @@
 /*
  * JSON to CBOR and back. To CBOR: deterministic encoding; integers stay integers (-2^63 to 2^63-1;
  * up to 2^64-1 where written plainly), other numbers take the shortest float that is exact; a
- * duplicate key, a lone surrogate, anything after the value, nesting past CBOR_DEPTH_MAX are refused.
- * To JSON: byte strings become base64url without padding (RFC 8949, section 6.1), NaN, infinities and
- * undefined null, tags are dropped, simple values become numbers, map keys that are not text become
- * the text of their JSON.
+ * duplicate key, a lone surrogate, anything after the value, nesting past CBOR_DEPTH_MAX are
+ * refused. To JSON: byte strings become base64url without padding (RFC 8949, section 6.1), NaN,
+ * infinities and undefined null, tags are dropped, simple values become numbers, map keys that are
+ * not text become the text of their JSON.
  */
 #ifndef LS_CODEC_JSON_H
 #define LS_CODEC_JSON_H
 
 #include "base/buf.h"
+#include "codec/utf8.h"
 #include "lockstep.h"
 
 /* Appends the item to `out`. 0, LS_EBADJSON with the offset as the number, LS_ENOMEM. */
@@ -24,11 +25,8 @@ int json_put_string(struct buf *out, ls_bytes text);
 /* base64url without padding, appended as it is. */
 int json_put_base64(struct buf *out, ls_bytes bytes);
 
-/* A payload as one CBOR item, appended to `out`: CBOR is checked, JSON converted, TEXT checked to be
- * UTF-8 and wrapped. 0, LS_EBADCBOR, LS_EBADJSON (for TEXT: LS_EINVAL), LS_ENOMEM. */
+/* A payload as one CBOR item, appended to `out`: CBOR is checked, JSON converted, TEXT checked to
+ * be UTF-8 and wrapped. 0, LS_EBADCBOR, LS_EBADJSON (for TEXT: LS_EINVAL), LS_ENOMEM. */
 int payload_to_cbor(struct buf *out, ls_payload payload, struct ls_error *error);
-
-/* Whether the bytes are valid UTF-8; *bad gets the offset of the first byte that is not. */
-bool utf8_check(ls_bytes text, size_t *bad);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Keys of the store (specification, section 3): a category letter, a byte with version and value
- * type, then what the category says. Encoded keys sort as their contents do.
+ * Keys of the store (docs/formats.md): a category letter, a byte with version and value type, then
+ * what the category says. Encoded keys sort as their contents do.
  */
 #ifndef LS_CODEC_KEY_H
 #define LS_CODEC_KEY_H
@@ -9,12 +9,12 @@
 
 #include "lockstep.h"
 
-#define KEY_HEADER_SIZE 2
-#define KEY_SIZE_MAX 511         /* what the store takes */
-#define KEY_HOST_SIZE_MAX 255
+#define KEY_HEADER_SIZE     2
+#define KEY_SIZE_MAX        511 /* what the store takes */
+#define KEY_HOST_SIZE_MAX   255
 #define KEY_OBJECT_SIZE_MAX 480
-#define KEY_VERSION_TYPE 0x11    /* version 1, value type CBOR */
-#define KEY_CATEGORIES "CMNOPV"
+#define KEY_VERSION_TYPE    0x11 /* version 1, value type CBOR */
+#define KEY_CATEGORIES      "CMNOPV"
 
 enum key_category {
     KEY_CONTROL = 'C',
@@ -35,15 +35,16 @@ struct key {
  * key, but for KEY_VERSION, where it points into `unescaped`. */
 struct key_parts {
     enum key_category category;
-    uint64_t clock;        /* KEY_MESSAGE; KEY_VERSION: the timestamp */
-    uint8_t type;          /* KEY_MESSAGE */
-    uint8_t id[16];        /* KEY_PRODUCER */
-    ls_bytes name;         /* KEY_NODE, KEY_OBJECT, KEY_VERSION, KEY_CONTROL */
+    uint64_t clock; /* KEY_MESSAGE; KEY_VERSION: the timestamp */
+    uint8_t type;   /* KEY_MESSAGE */
+    uint8_t id[16]; /* KEY_PRODUCER */
+    ls_bytes name;  /* KEY_NODE, KEY_OBJECT, KEY_VERSION, KEY_CONTROL */
     uint8_t unescaped[KEY_OBJECT_SIZE_MAX];
 };
 
-/* Encode. 0, LS_EKEY (empty, bad host text) or LS_ETOOBIG. A KEY_VERSION whose escaped form would
- * pass KEY_SIZE_MAX is LS_ETOOBIG. */
+/* Encode. 0, LS_EKEY (empty, bad host text) or LS_ETOOBIG with the limit. In a KEY_VERSION each 0x00
+ * of the name becomes 0x00 0xFF and 0x00 0x00 ends it; one that would so pass KEY_SIZE_MAX is
+ * LS_ETOOBIG. A control name is printable ASCII without spaces, else LS_EKEY. */
 int key_node(struct key *out, ls_bytes host, struct ls_error *error);
 int key_object(struct key *out, ls_bytes name, struct ls_error *error);
 int key_version(struct key *out, ls_bytes name, uint64_t timestamp, struct ls_error *error);
@@ -60,7 +61,8 @@ void key_message_from(struct key *out, uint64_t clock);
 bool key_after_prefix(struct key *key);
 
 /* Decode. 0, or LS_EKEY with a sentence that says what is wrong: the category, version or value
- * type that is not known, a size that is not right. Nothing is guessed. */
+ * type that is not known, a size that is not right. Nothing is guessed. On failure *out may have been
+ * written to. */
 int key_decode(struct key_parts *out, ls_bytes key, struct ls_error *error);
 
 /* A host name: 1 to 255 bytes of UTF-8 without control characters. 0, LS_EKEY, LS_ETOOBIG. */

@@ -1,12 +1,12 @@
 /*
- * The records of the store (specification, section 4): CBOR maps with text keys in deterministic
+ * The records of the store (docs/formats.md): CBOR maps with text keys in deterministic
  * encoding. A decoder ignores keys that it does not know and refuses a record that lacks a required
  * one, or has one of the wrong kind or twice. Decoded views borrow from the encoded bytes.
  *
  * Every record ends in being checkable. A message's `check` is the XXH3-64 of its encoding without
- * `check`, seeded with the check of the message before it. Every other record carries a `check` too,
- * seeded with the XXH3-64 (seed 0) of its key, so that a flipped bit, or a record under a key that is
- * not its own, is found.
+ * `check`, seeded with the check of the message before it. Every other record carries a `check`
+ * too, seeded with the XXH3-64 (seed 0) of its key, so that a flipped bit, or a record under a key
+ * that is not its own, is found.
  */
 #ifndef LS_CODEC_RECORD_H
 #define LS_CODEC_RECORD_H
@@ -23,15 +23,15 @@ struct message {
     uint64_t clock;
     uint64_t timestamp_ns;
     uint64_t check;
-    uint8_t type;          /* 'O', 'D', 'C', 'U' */
-    uint8_t event;         /* 0 for none */
+    uint8_t type;  /* 'O', 'D', 'C', 'U' */
+    uint8_t event; /* 0 for none */
     bool has_from_id;
-    bool has_id;           /* with `host` */
+    bool has_id; /* with `host` */
     uint8_t from_id[16];
     uint8_t id[16];
-    ls_bytes from;         /* may be empty */
-    ls_bytes host;         /* empty: every node */
-    ls_bytes object;       /* one CBOR item */
+    ls_bytes from;   /* may be empty */
+    ls_bytes host;   /* empty: every node */
+    ls_bytes object; /* one CBOR item */
 };
 
 enum node_state { NODE_UP = 0, NODE_LEAVING = 1, NODE_DOWN = 2 };
@@ -44,16 +44,16 @@ struct node {
     uint64_t clock;
     uint64_t timestamp_ns;
     uint64_t ttl_ms;
-    uint64_t beat;         /* grows with each beat that was written; any observer can tell life from it */
-    uint64_t via;          /* the process that the node is bound to */
-    ls_bytes meta;         /* CBOR; empty: none */
+    uint64_t beat; /* grows with each beat that was written; any observer can tell life from it */
+    uint64_t via;  /* the process that the node is bound to */
+    ls_bytes meta; /* CBOR; empty: none */
 };
 
 struct object {
     ls_bytes value;
     uint64_t created;
     uint64_t modified;
-    ls_bytes owner;        /* host; empty: none */
+    ls_bytes owner; /* host; empty: none */
 };
 
 struct producer {
@@ -68,13 +68,14 @@ struct control {
 
 /* The `object` of an O message. */
 struct change {
-    ls_bytes key;          /* the full store key */
-    ls_bytes value;        /* the encoded record; has_value false: deleted */
+    ls_bytes key;   /* the full store key */
+    ls_bytes value; /* the encoded record; has_value false: deleted */
     bool has_value;
-    uint64_t previous;     /* 0: created */
+    uint64_t previous; /* 0: created */
 };
 
-/* Encode, appending to `out`: 0 or LS_ENOMEM. message_encode sets message->check from `previous`. */
+/* Encode, appending to `out`: 0 or LS_ENOMEM. message_encode sets message->check from `previous`.
+ */
 int message_encode(struct buf *out, struct message *message, uint64_t previous_check);
 int node_encode(struct buf *out, const struct node *node, ls_bytes key);
 int object_encode(struct buf *out, const struct object *object, ls_bytes key);
@@ -104,9 +105,11 @@ const char *node_state_name(enum node_state state);
 /* -1 for another name. */
 int node_state_from_name(ls_bytes name);
 
-/* "user", "U", "u" to 'U'; -1 for what is no type. Names of events likewise: "created", "C"; "-" is
- * 0. For type U any one byte is an event. */
+/* "user", "U", "u" to 'U'; -1 for what is no type. */
 int message_type_from_text(ls_bytes text);
+
+/* "created", "C", "c" to 'C'; -1 for what is no event of the type. For type U any one byte is an
+ * event as it stands, but "-", which is 0 for none; other types always have one of the three. */
 int message_event_from_text(ls_bytes text, uint8_t type);
 
 #endif

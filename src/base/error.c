@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Codes, their messages and their words, all from LS_ERROR_MAP, and the last failure of a thread.
+ * Nothing here allocates: telling of a failure must not fail.
+ */
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static _Thread_local struct ls_error last_error;
+
+const char *ls_strerror(int code)
+{
+    switch (code) {
+    case 0:
+        return "success";
+#define X(name, value, word, message) \
+    case name:                        \
+        return message;
+        LS_ERROR_MAP(X)
+#undef X
+    default:
+        return "unknown error";
+    }
+}
+
+const char *ls_errname(int code)
+{
+    switch (code) {
+    case 0:
+        return "LS_OK";
+#define X(name, value, word, message) \
+    case name:                        \
+        return #name;
+        LS_ERROR_MAP(X)
+#undef X
+    default:
+        return "LS_UNKNOWN";
+    }
+}
+
+const char *ls_version(void)
+{
+    return LS_VERSION;
+}
+
+const ls_error *ls_last_error(void)
+{
+    return &last_error;
+}
+
+void error_remember(const struct ls_error *error)
+{
+    last_error = *error;
+}
+
+int error_set(struct ls_error *error, int code, uint64_t number, const char *format, ...)
+{
+    if (error == NULL) {
+        return code;
+    }
+    error->code = code;
+    error->number = number;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(error->text, sizeof error->text, format, arguments);
+    va_end(arguments);
+    return code;
+}
+
+int error_code(struct ls_error *error, int code)
+{
+    return error_set(error, code, 0, "%s", ls_strerror(code));
+}
+
+const char *error_word(int code)
+{
+    switch (code) {
+#define X(name, value, word, message) \
+    case name:                        \
+        return word;
+        LS_ERROR_MAP(X)
+#undef X
+    default:
+        return "ERR";
+    }
+}
+
+int error_from_word(const char *word, size_t size)
+{
+    static const struct {
+        const char *word;
+        int code;
+    } words[] = {
+#define X(name, value, word, message) {word, name},
+        LS_ERROR_MAP(X)
+#undef X
+    };
+
+    /* The first entry is LS_EINVAL, so "ERR" finds it before the other codes that share the word. */
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strlen(words[i].word) == size && memcmp(words[i].word, word, size) == 0) {
+            return words[i].code;
+        }
+    }
+    return LS_EINVAL;
+}

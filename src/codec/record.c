@@ -1,0 +1,722 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Records as CBOR maps. Encoders write each key, in the deterministic order that the code itself
+ * has, as bytes made at compile time into room reserved once, then hash what they wrote and insert
+ * `check` at its place. Decoders walk the map once, next to a table of the fields in the same order.
+ */
+#include "codec/record.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "codec/cbor.h"
+
+/* Text keys with their CBOR heads, 0x60 and the size. Octal, because such an escape ends by itself. */
+#define K_ID        "\142id"
+#define K_KEY       "\143key"
+#define K_SEQ       "\143seq"
+#define K_TTL       "\143ttl"
+#define K_VIA       "\143via"
+#define K_BEAT      "\144beat"
+#define K_FROM      "\144from"
+#define K_HOST      "\144host"
+#define K_META      "\144meta"
+#define K_TYPE      "\144type"
+#define K_CHECK     "\145check"
+#define K_CLOCK     "\145clock"
+#define K_EVENT     "\145event"
+#define K_OWNER     "\145owner"
+#define K_STATE     "\145state"
+#define K_VALUE     "\145value"
+#define K_JOINED    "\146joined"
+#define K_OBJECT    "\146object"
+#define K_CREATED   "\147created"
+#define K_FROM_ID   "\147from-id"
+#define K_MODIFIED  "\150modified"
+#define K_PREVIOUS  "\150previous"
+#define K_TIMESTAMP "\151timestamp"
+
+/* Room for the keys, heads and numbers of any record, its strings not counted. */
+#define FIXED_SIZE_MAX 256
+
+#define CONTROL_NAMES_MAX 4
+
+/* ---- encoding --------------------------------------------------------------------------------- */
+
+/* A record being written into room that is there already. */
+struct writer {
+    struct buf *out;
+    uint8_t *start;
+    uint8_t *at;
+    uint8_t *check_at; /* where `check` belongs */
+    uint8_t pairs;     /* without `check`; at most 22, so that the head is one byte */
+};
+
+static int writer_open(struct writer *writer, struct buf *out, size_t strings_size)
+{
+    int rc = buf_reserve(out, FIXED_SIZE_MAX + strings_size);
+    if (rc != 0) {
+        return rc;
+    }
+    writer->out = out;
+    writer->start = out->data + out->size;
+    writer->at = writer->start + 1;
+    writer->check_at = NULL;
+    writer->pairs = 0;
+    return 0;
+}
+
+#define put_key(writer, key) put_encoded_key(writer, key, sizeof(key) - 1)
+
+static inline void put_encoded_key(struct writer *writer, const char *key, size_t size)
+{
+    memcpy(writer->at, key, size);
+    writer->at += size;
+    writer->pairs++;
+}
+
+static inline void put_number(struct writer *writer, uint64_t value)
+{
+    writer->at += cbor_write_head(writer->at, CBOR_ITEM_UINT, value);
+}
+
+static inline void put_string(struct writer *writer, enum cbor_item_kind kind, ls_bytes value)
+{
+    writer->at += cbor_write_head(writer->at, kind, value.size);
+    if (value.size > 0) {
+        memcpy(writer->at, value.data, value.size);
+        writer->at += value.size;
+    }
+}
+
+static inline void put_id(struct writer *writer, const uint8_t id[16])
+{
+    put_string(writer, CBOR_ITEM_BYTES, bytes_of(id, 16));
+}
+
+static inline void put_check_here(struct writer *writer)
+{
+    writer->check_at = writer->at;
+}
+
+static inline void write_map_head(struct writer *writer)
+{
+    (void)cbor_write_head(writer->start, CBOR_ITEM_MAP, writer->pairs);
+}
+
+static void writer_close(struct writer *writer)
+{
+    write_map_head(writer);
+    writer->out->size += (size_t)(writer->at - writer->start);
+    assert(writer->out->size <= writer->out->capacity);
+}
+
+/* Hashes what was written, inserts the hash as `check`, and gives it. */
+static uint64_t writer_close_checked(struct writer *writer, uint64_t seed)
+{
+    write_map_head(writer);
+    uint64_t check = hash64(writer->start, (size_t)(writer->at - writer->start), seed);
+
+    size_t key_size = sizeof K_CHECK - 1;
+    size_t entry_size = key_size + cbor_head_size(check);
+    memmove(writer->check_at + entry_size, writer->check_at,
+            (size_t)(writer->at - writer->check_at));
+    memcpy(writer->check_at, K_CHECK, key_size);
+    (void)cbor_write_head(writer->check_at + key_size, CBOR_ITEM_UINT, check);
+    writer->at += entry_size;
+    writer->pairs++;
+    writer_close(writer);
+    return check;
+}
+
+static uint64_t seed_of_key(ls_bytes key)
+{
+    return hash64(key.data, key.size, 0);
+}
+
+int message_encode(struct buf *out, struct message *message, uint64_t previous_check)
+{
+    struct writer writer;
+    int rc =
+        writer_open(&writer, out, message->from.size + message->host.size + message->object.size);
+    if (rc != 0) {
+        return rc;
+    }
+    if (message->has_id && message->host.size > 0) {
+        put_key(&writer, K_ID);
+        put_id(&writer, message->id);
+    }
+    put_key(&writer, K_FROM);
+    put_string(&writer, CBOR_ITEM_TEXT, message->from);
+    if (message->host.size > 0) {
+        put_key(&writer, K_HOST);
+        put_string(&writer, CBOR_ITEM_TEXT, message->host);
+    }
+    put_key(&writer, K_TYPE);
+    put_number(&writer, message->type);
+    put_check_here(&writer);
+    put_key(&writer, K_CLOCK);
+    put_number(&writer, message->clock);
+    put_key(&writer, K_EVENT);
+    put_number(&writer, message->event);
+    put_key(&writer, K_OBJECT);
+    put_string(&writer, CBOR_ITEM_BYTES, message->object);
+    if (message->has_from_id) {
+        put_key(&writer, K_FROM_ID);
+        put_id(&writer, message->from_id);
+    }
+    put_key(&writer, K_TIMESTAMP);
+    put_number(&writer, message->timestamp_ns);
+    message->check = writer_close_checked(&writer, previous_check);
+    return 0;
+}
+
+int node_encode(struct buf *out, const struct node *node, ls_bytes key)
+{
+    struct writer writer;
+    int rc = writer_open(&writer, out, node->host.size + node->meta.size);
+    if (rc != 0) {
+        return rc;
+    }
+    put_key(&writer, K_ID);
+    put_id(&writer, node->id);
+    put_key(&writer, K_TTL);
+    put_number(&writer, node->ttl_ms);
+    put_key(&writer, K_VIA);
+    put_number(&writer, node->via);
+    put_key(&writer, K_BEAT);
+    put_number(&writer, node->beat);
+    put_key(&writer, K_HOST);
+    put_string(&writer, CBOR_ITEM_TEXT, node->host);
+    if (node->meta.size > 0) {
+        put_key(&writer, K_META);
+        put_string(&writer, CBOR_ITEM_BYTES, node->meta);
+    }
+    put_check_here(&writer);
+    put_key(&writer, K_CLOCK);
+    put_number(&writer, node->clock);
+    put_key(&writer, K_STATE);
+    put_string(&writer, CBOR_ITEM_TEXT, bytes_of_text(node_state_name(node->state)));
+    put_key(&writer, K_JOINED);
+    put_number(&writer, node->joined);
+    put_key(&writer, K_TIMESTAMP);
+    put_number(&writer, node->timestamp_ns);
+    (void)writer_close_checked(&writer, seed_of_key(key));
+    return 0;
+}
+
+int object_encode(struct buf *out, const struct object *object, ls_bytes key)
+{
+    struct writer writer;
+    int rc = writer_open(&writer, out, object->owner.size + object->value.size);
+    if (rc != 0) {
+        return rc;
+    }
+    put_check_here(&writer);
+    if (object->owner.size > 0) {
+        put_key(&writer, K_OWNER);
+        put_string(&writer, CBOR_ITEM_TEXT, object->owner);
+    }
+    put_key(&writer, K_VALUE);
+    put_string(&writer, CBOR_ITEM_BYTES, object->value);
+    put_key(&writer, K_CREATED);
+    put_number(&writer, object->created);
+    put_key(&writer, K_MODIFIED);
+    put_number(&writer, object->modified);
+    (void)writer_close_checked(&writer, seed_of_key(key));
+    return 0;
+}
+
+int producer_encode(struct buf *out, const struct producer *producer, ls_bytes key)
+{
+    struct writer writer;
+    int rc = writer_open(&writer, out, 0);
+    if (rc != 0) {
+        return rc;
+    }
+    put_key(&writer, K_SEQ);
+    put_number(&writer, producer->seq);
+    put_check_here(&writer);
+    put_key(&writer, K_CLOCK);
+    put_number(&writer, producer->clock);
+    (void)writer_close_checked(&writer, seed_of_key(key));
+    return 0;
+}
+
+int change_encode(struct buf *out, const struct change *change)
+{
+    struct writer writer;
+    int rc = writer_open(&writer, out, change->key.size + change->value.size);
+    if (rc != 0) {
+        return rc;
+    }
+    put_key(&writer, K_KEY);
+    put_string(&writer, CBOR_ITEM_BYTES, change->key);
+    if (change->has_value) {
+        put_key(&writer, K_VALUE);
+        put_string(&writer, CBOR_ITEM_BYTES, change->value);
+    }
+    if (change->previous != 0) {
+        put_key(&writer, K_PREVIOUS);
+        put_number(&writer, change->previous);
+    }
+    writer_close(&writer);
+    return 0;
+}
+
+/* Whether `check` comes before a name in deterministic order. */
+static bool check_precedes(const char *name)
+{
+    size_t size = strlen(name);
+    size_t check_size = strlen("check");
+    return size == check_size ? strcmp("check", name) < 0 : check_size < size;
+}
+
+int control_encode(struct buf *out, const struct control *control, const char *const *names,
+                   ls_bytes key)
+{
+    size_t names_size = 0;
+    for (size_t i = 0; names[i] != NULL; i++) {
+        assert(i < CONTROL_NAMES_MAX);
+        names_size += strlen(names[i]);
+    }
+    struct writer writer;
+    int rc = writer_open(&writer, out, names_size);
+    if (rc != 0) {
+        return rc;
+    }
+    for (size_t i = 0; names[i] != NULL; i++) {
+        if (writer.check_at == NULL && check_precedes(names[i])) {
+            put_check_here(&writer);
+        }
+        put_string(&writer, CBOR_ITEM_TEXT, bytes_of_text(names[i]));
+        put_number(&writer, control->value[i]);
+        writer.pairs++;
+    }
+    if (writer.check_at == NULL) {
+        put_check_here(&writer);
+    }
+    (void)writer_close_checked(&writer, seed_of_key(key));
+    return 0;
+}
+
+/* ---- decoding --------------------------------------------------------------------------------- */
+
+enum { OPTIONAL = 0, REQUIRED = 1 };
+
+struct field {
+    const char *name;
+    size_t size;
+    enum cbor_kind kind;
+    bool required;
+};
+
+/* A field from a key with its head. */
+#define FIELD(key, kind, required)                 \
+    {                                              \
+        &(key)[1], sizeof(key) - 2, kind, required \
+    }
+
+static int refuse_field(struct ls_error *error, size_t offset, const struct field *field,
+                        const char *what)
+{
+    return error_set(error, LS_ERECORD, offset, "%.*s %s, at byte %zu of the record",
+                     (int)field->size, field->name, what, offset);
+}
+
+/* Negative, 0 or positive as the key is before, at or after the field in deterministic order. */
+static inline int compare_to_field(ls_bytes key, const struct field *field)
+{
+    if (key.size != field->size) {
+        return key.size < field->size ? -1 : 1;
+    }
+    return memcmp(key.data, field->name, key.size);
+}
+
+static inline bool entry_is_there(const struct cbor_entry *entry)
+{
+    return entry->key.data != NULL;
+}
+
+/* Marks fields from *next up to the one that is not before the key (all, where key is NULL) as
+ * absent. */
+static int pass_absent(const struct field *fields, size_t count, size_t *next, const ls_bytes *key,
+                       struct cbor_entry *entries, size_t offset, struct ls_error *error)
+{
+    while (*next < count && (key == NULL || compare_to_field(*key, &fields[*next]) > 0)) {
+        if (fields[*next].required) {
+            return refuse_field(error, offset, &fields[*next], "is missing");
+        }
+        entries[*next] = (struct cbor_entry){.kind = fields[*next].kind};
+        (*next)++;
+    }
+    return 0;
+}
+
+/* Walks the record next to its fields, which are in deterministic order as its keys must be. */
+static int read_fields(struct cbor_entry *entries, ls_bytes record, const struct field *fields,
+                       size_t count, struct ls_error *error)
+{
+    struct cbor_map map;
+    int rc = cbor_map_open(&map, record, error);
+    if (rc != 0) {
+        return rc;
+    }
+    size_t next = 0;
+    for (;;) {
+        struct cbor_entry entry;
+        rc = cbor_map_next(&map, &entry, error);
+        if (rc < 0) {
+            return rc;
+        }
+        bool end = rc == 0;
+        rc = pass_absent(fields, count, &next, end ? NULL : &entry.key, entries,
+                         end ? record.size : entry.offset, error);
+        if (rc != 0 || end) {
+            return rc;
+        }
+        if (next < count && compare_to_field(entry.key, &fields[next]) == 0) {
+            if (entry.kind != fields[next].kind) {
+                return refuse_field(error, entry.offset, &fields[next], "is of the wrong kind");
+            }
+            entries[next++] = entry;
+        }
+    }
+}
+
+static int read_id(uint8_t out[16], const struct cbor_entry *entry, const struct field *field,
+                   struct ls_error *error)
+{
+    if (entry->bytes.size != 16) {
+        return refuse_field(error, entry->offset, field, "is not 16 bytes long");
+    }
+    memcpy(out, entry->bytes.data, 16);
+    return 0;
+}
+
+static bool is_message_type(uint64_t type)
+{
+    return type == 'O' || type == 'D' || type == 'C' || type == 'U';
+}
+
+int message_decode(struct message *out, ls_bytes record, struct ls_error *error)
+{
+    enum { ID, FROM, HOST, TYPE, CHECK, CLOCK, EVENT, OBJECT, FROM_ID, TIMESTAMP, COUNT };
+    static const struct field fields[COUNT] = {
+        [ID] = FIELD(K_ID, CBOR_BYTES, OPTIONAL),
+        [FROM] = FIELD(K_FROM, CBOR_TEXT, REQUIRED),
+        [HOST] = FIELD(K_HOST, CBOR_TEXT, OPTIONAL),
+        [TYPE] = FIELD(K_TYPE, CBOR_UINT, REQUIRED),
+        [CHECK] = FIELD(K_CHECK, CBOR_UINT, REQUIRED),
+        [CLOCK] = FIELD(K_CLOCK, CBOR_UINT, REQUIRED),
+        [EVENT] = FIELD(K_EVENT, CBOR_UINT, REQUIRED),
+        [OBJECT] = FIELD(K_OBJECT, CBOR_BYTES, REQUIRED),
+        [FROM_ID] = FIELD(K_FROM_ID, CBOR_BYTES, OPTIONAL),
+        [TIMESTAMP] = FIELD(K_TIMESTAMP, CBOR_UINT, REQUIRED),
+    };
+    struct cbor_entry entries[COUNT];
+    int rc = read_fields(entries, record, fields, COUNT, error);
+    if (rc != 0) {
+        return rc;
+    }
+    if (!is_message_type(entries[TYPE].number)) {
+        return refuse_field(error, entries[TYPE].offset, &fields[TYPE], "is not known");
+    }
+    if (entries[EVENT].number > UINT8_MAX) {
+        return refuse_field(error, entries[EVENT].offset, &fields[EVENT], "is not one byte");
+    }
+    struct message message = {
+        .clock = entries[CLOCK].number,
+        .timestamp_ns = entries[TIMESTAMP].number,
+        .check = entries[CHECK].number,
+        .type = (uint8_t)entries[TYPE].number,
+        .event = (uint8_t)entries[EVENT].number,
+        .has_from_id = entry_is_there(&entries[FROM_ID]),
+        .has_id = entry_is_there(&entries[ID]),
+        .from = entries[FROM].bytes,
+        .host = entries[HOST].bytes,
+        .object = entries[OBJECT].bytes,
+    };
+    if (message.has_id && message.host.size == 0) {
+        return refuse_field(error, entries[ID].offset, &fields[ID], "stands without a host");
+    }
+    if (message.has_id) {
+        rc = read_id(message.id, &entries[ID], &fields[ID], error);
+    }
+    if (rc == 0 && message.has_from_id) {
+        rc = read_id(message.from_id, &entries[FROM_ID], &fields[FROM_ID], error);
+    }
+    if (rc == 0) {
+        *out = message;
+    }
+    return rc;
+}
+
+int node_decode(struct node *out, ls_bytes record, struct ls_error *error)
+{
+    enum { ID, TTL, VIA, BEAT, HOST, META, CHECK, CLOCK, STATE, JOINED, TIMESTAMP, COUNT };
+    static const struct field fields[COUNT] = {
+        [ID] = FIELD(K_ID, CBOR_BYTES, REQUIRED),
+        [TTL] = FIELD(K_TTL, CBOR_UINT, REQUIRED),
+        [VIA] = FIELD(K_VIA, CBOR_UINT, REQUIRED),
+        [BEAT] = FIELD(K_BEAT, CBOR_UINT, REQUIRED),
+        [HOST] = FIELD(K_HOST, CBOR_TEXT, REQUIRED),
+        [META] = FIELD(K_META, CBOR_BYTES, OPTIONAL),
+        [CHECK] = FIELD(K_CHECK, CBOR_UINT, REQUIRED),
+        [CLOCK] = FIELD(K_CLOCK, CBOR_UINT, REQUIRED),
+        [STATE] = FIELD(K_STATE, CBOR_TEXT, REQUIRED),
+        [JOINED] = FIELD(K_JOINED, CBOR_UINT, REQUIRED),
+        [TIMESTAMP] = FIELD(K_TIMESTAMP, CBOR_UINT, REQUIRED),
+    };
+    struct cbor_entry entries[COUNT];
+    int rc = read_fields(entries, record, fields, COUNT, error);
+    if (rc != 0) {
+        return rc;
+    }
+    int state = node_state_from_name(entries[STATE].bytes);
+    if (state < 0) {
+        return refuse_field(error, entries[STATE].offset, &fields[STATE], "is not known");
+    }
+    struct node node = {
+        .host = entries[HOST].bytes,
+        .joined = entries[JOINED].number,
+        .state = (enum node_state)state,
+        .clock = entries[CLOCK].number,
+        .timestamp_ns = entries[TIMESTAMP].number,
+        .ttl_ms = entries[TTL].number,
+        .beat = entries[BEAT].number,
+        .via = entries[VIA].number,
+        .meta = entries[META].bytes,
+    };
+    rc = read_id(node.id, &entries[ID], &fields[ID], error);
+    if (rc == 0) {
+        *out = node;
+    }
+    return rc;
+}
+
+int object_decode(struct object *out, ls_bytes record, struct ls_error *error)
+{
+    enum { CHECK, OWNER, VALUE, CREATED, MODIFIED, COUNT };
+    static const struct field fields[COUNT] = {
+        [CHECK] = FIELD(K_CHECK, CBOR_UINT, REQUIRED),
+        [OWNER] = FIELD(K_OWNER, CBOR_TEXT, OPTIONAL),
+        [VALUE] = FIELD(K_VALUE, CBOR_BYTES, REQUIRED),
+        [CREATED] = FIELD(K_CREATED, CBOR_UINT, REQUIRED),
+        [MODIFIED] = FIELD(K_MODIFIED, CBOR_UINT, REQUIRED),
+    };
+    struct cbor_entry entries[COUNT];
+    int rc = read_fields(entries, record, fields, COUNT, error);
+    if (rc == 0) {
+        *out = (struct object){
+            .value = entries[VALUE].bytes,
+            .created = entries[CREATED].number,
+            .modified = entries[MODIFIED].number,
+            .owner = entries[OWNER].bytes,
+        };
+    }
+    return rc;
+}
+
+int producer_decode(struct producer *out, ls_bytes record, struct ls_error *error)
+{
+    enum { SEQ, CHECK, CLOCK, COUNT };
+    static const struct field fields[COUNT] = {
+        [SEQ] = FIELD(K_SEQ, CBOR_UINT, REQUIRED),
+        [CHECK] = FIELD(K_CHECK, CBOR_UINT, REQUIRED),
+        [CLOCK] = FIELD(K_CLOCK, CBOR_UINT, REQUIRED),
+    };
+    struct cbor_entry entries[COUNT];
+    int rc = read_fields(entries, record, fields, COUNT, error);
+    if (rc == 0) {
+        *out = (struct producer){.seq = entries[SEQ].number, .clock = entries[CLOCK].number};
+    }
+    return rc;
+}
+
+int change_decode(struct change *out, ls_bytes object, struct ls_error *error)
+{
+    enum { KEY, VALUE, PREVIOUS, COUNT };
+    static const struct field fields[COUNT] = {
+        [KEY] = FIELD(K_KEY, CBOR_BYTES, REQUIRED),
+        [VALUE] = FIELD(K_VALUE, CBOR_BYTES, OPTIONAL),
+        [PREVIOUS] = FIELD(K_PREVIOUS, CBOR_UINT, OPTIONAL),
+    };
+    struct cbor_entry entries[COUNT];
+    int rc = read_fields(entries, object, fields, COUNT, error);
+    if (rc == 0) {
+        *out = (struct change){
+            .key = entries[KEY].bytes,
+            .value = entries[VALUE].bytes,
+            .has_value = entry_is_there(&entries[VALUE]),
+            .previous = entries[PREVIOUS].number,
+        };
+    }
+    return rc;
+}
+
+int control_decode(struct control *out, ls_bytes record, const char *const *names,
+                   struct ls_error *error)
+{
+    static const struct field check = FIELD(K_CHECK, CBOR_UINT, REQUIRED);
+    struct field fields[CONTROL_NAMES_MAX + 1];
+    size_t place[CONTROL_NAMES_MAX];
+    size_t count = 0;
+    size_t named = 0;
+    bool check_placed = false;
+    for (; names[named] != NULL; named++) {
+        assert(named < CONTROL_NAMES_MAX);
+        if (!check_placed && check_precedes(names[named])) {
+            fields[count++] = check;
+            check_placed = true;
+        }
+        place[named] = count;
+        fields[count++] = (struct field){names[named], strlen(names[named]), CBOR_UINT, REQUIRED};
+    }
+    if (!check_placed) {
+        fields[count++] = check;
+    }
+    struct cbor_entry entries[CONTROL_NAMES_MAX + 1];
+    int rc = read_fields(entries, record, fields, count, error);
+    if (rc == 0) {
+        *out = (struct control){0};
+        for (size_t i = 0; i < named; i++) {
+            out->value[i] = entries[place[i]].number;
+        }
+    }
+    return rc;
+}
+
+/* ---- checks ----------------------------------------------------------------------------------- */
+
+/* Hashes the record as it was before `check` was inserted: one pair less, and without the entry. It
+ * needs to know no field but that one, so it holds for records with keys that are not known. */
+static int verify(ls_bytes record, uint64_t seed, struct ls_error *error)
+{
+    struct cbor_map map;
+    struct cbor_entry check = {0};
+    size_t check_end = 0;
+    int rc = cbor_map_open(&map, record, error);
+    uint64_t pairs = rc == 0 ? map.left : 0;
+    size_t head_end = rc == 0 ? map.offset : 0;
+    while (rc >= 0) {
+        struct cbor_entry entry;
+        rc = cbor_map_next(&map, &entry, error);
+        if (rc <= 0) {
+            break;
+        }
+        if (entry.kind == CBOR_UINT && bytes_equal(entry.key, bytes_of("check", 5))) {
+            check = entry;
+            check_end = map.offset;
+        }
+    }
+    if (rc < 0) {
+        if (error != NULL) {
+            error->code = LS_ECORRUPT;
+        }
+        return LS_ECORRUPT;
+    }
+    if (check_end == 0) {
+        return error_set(error, LS_ECORRUPT, 0, "the record has no check");
+    }
+    uint8_t head[CBOR_HEAD_SIZE_MAX];
+    const uint8_t *data = record.data;
+    const ls_bytes parts[] = {
+        bytes_of(head, cbor_write_head(head, CBOR_ITEM_MAP, pairs - 1)),
+        bytes_of(data + head_end, check.offset - head_end),
+        bytes_of(data + check_end, record.size - check_end),
+    };
+    if (hash64_parts(parts, sizeof parts / sizeof parts[0], seed) != check.number) {
+        return error_set(error, LS_ECORRUPT, 0, "the check of the record does not match");
+    }
+    return 0;
+}
+
+int message_verify(ls_bytes record, uint64_t previous_check, struct ls_error *error)
+{
+    return verify(record, previous_check, error);
+}
+
+int record_verify(ls_bytes record, ls_bytes key, struct ls_error *error)
+{
+    return verify(record, seed_of_key(key), error);
+}
+
+/* ---- names ------------------------------------------------------------------------------------ */
+
+static const char *const state_names[] = {
+    [NODE_UP] = "up",
+    [NODE_LEAVING] = "leaving",
+    [NODE_DOWN] = "down",
+};
+
+const char *node_state_name(enum node_state state)
+{
+    assert(state >= NODE_UP && state <= NODE_DOWN);
+    return state_names[state];
+}
+
+int node_state_from_name(ls_bytes name)
+{
+    for (int state = NODE_UP; state <= NODE_DOWN; state++) {
+        if (bytes_equal(name, bytes_of_text(state_names[state]))) {
+            return state;
+        }
+    }
+    return -1;
+}
+
+struct letter {
+    const char *word;
+    uint8_t letter;
+};
+
+static uint8_t ascii_lower(uint8_t byte)
+{
+    return byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte + 'a' - 'A') : byte;
+}
+
+static bool equal_without_case(ls_bytes text, const char *word)
+{
+    const uint8_t *at = text.data;
+    if (text.size != strlen(word)) {
+        return false;
+    }
+    for (size_t i = 0; i < text.size; i++) {
+        if (ascii_lower(at[i]) != (uint8_t)word[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The letter that the text is, or is the word of; -1 for neither. Words are in lower case. */
+static int find_letter(ls_bytes text, const struct letter *letters, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char letter[] = {(char)ascii_lower(letters[i].letter), '\0'};
+        if (equal_without_case(text, letters[i].word) || equal_without_case(text, letter)) {
+            return letters[i].letter;
+        }
+    }
+    return -1;
+}
+
+int message_type_from_text(ls_bytes text)
+{
+    static const struct letter types[] = {
+        {"object", 'O'}, {"database", 'D'}, {"collection", 'C'}, {"user", 'U'}};
+    return find_letter(text, types, sizeof types / sizeof types[0]);
+}
+
+int message_event_from_text(ls_bytes text, uint8_t type)
+{
+    static const struct letter events[] = {{"created", 'C'}, {"updated", 'U'}, {"deleted", 'D'}};
+    if (type == 'U' && text.size == 1) {
+        uint8_t byte = *(const uint8_t *)text.data;
+        return byte == '-' ? 0 : byte;
+    }
+    return find_letter(text, events, sizeof events / sizeof events[0]);
+}
