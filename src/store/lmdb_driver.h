@@ -1,0 +1,109 @@
+/*
+ * What the files of the LMDB driver share. Nobody else includes this.
+ *
+ * One struct lmdb_env stands for one directory in this process, whoever opened it and how often:
+ * LMDB forbids to open a file twice in one process. Each struct lmdb_store is one store_open.
+ * In a directory: data.mdb and lock.mdb, LMDB's own, and wake, see wake.h.
+ */
+#ifndef LS_STORE_LMDB_DRIVER_H
+#define LS_STORE_LMDB_DRIVER_H
+
+#include <limits.h>
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "store/store.h"
+#include "store/wake.h"
+
+/* One LMDB database a category, in the order of KEY_CATEGORIES, so that appending works in each. */
+#define LMDB_SLOTS     6
+#define LMDB_SLOT_NONE UINT8_MAX
+#define LMDB_DBI_NONE  UINT_MAX
+
+#define LMDB_READERS_MAX 1022
+#define LMDB_IDLE_MAX    64 /* reader slots kept ready in a process */
+
+struct lmdb_env {
+    struct lmdb_env *next; /* in the registry, by device and inode of the directory */
+    dev_t device;
+    ino_t inode;
+    pid_t pid; /* who opened it: a child after fork must not touch it */
+    unsigned references;
+
+    MDB_env *mdb;
+    MDB_dbi dbis[LMDB_SLOTS];
+    int fd; /* of the data file; LMDB's */
+    unsigned page_size;
+    uint64_t map_pages;
+    bool read_only;  /* the files cannot be written */
+    bool private_;   /* mem: */
+    bool sync;       /* what LMDB's flags say now; under the write lock */
+    char *directory; /* for messages */
+    struct wake wake;
+    atomic_uint_fast64_t flushes;
+
+    /* Readers that ended, kept with their slot in LMDB's table: renewing one takes no lock there.
+     */
+    pthread_mutex_t idle_lock;
+    struct store_txn *idle;
+    unsigned idle_count;
+
+    /* How far the disk has blocks for the file, under the write lock. */
+    uint64_t allocated_pages;
+    bool no_fallocate;
+};
+
+struct lmdb_store {
+    struct store base;
+    struct lmdb_env *env;
+    bool sync;
+    bool read_only;
+    atomic_uint_fast64_t quota;
+};
+
+struct store_txn {
+    struct lmdb_store *store;
+    MDB_txn *mdb;
+    struct store_txn *next_idle;
+    bool write;
+    bool changed;
+    bool room_known;                   /* the fields below are set */
+    uint64_t room_pages;               /* in the file when the transaction began */
+    uint64_t room_free;                /* of these, free in runs of at least room_run */
+    uint64_t room_run;                 /* 0: not counted yet */
+    uint64_t room_promised;            /* bytes */
+    MDB_cursor *appenders[LMDB_SLOTS]; /* opened with the first append, closed by LMDB */
+};
+
+/* The slot of a category letter, or LMDB_SLOT_NONE. */
+uint8_t lmdb_slot(uint8_t category);
+
+/* The LS_E code of what LMDB or the system returned, with a sentence: "<doing>: <why>". */
+int lmdb_fail(struct ls_error *error, int result, const struct lmdb_env *env, const char *doing);
+
+/* lmdb_open.c */
+int lmdb_open(struct store **out, const char *path, const struct store_options *options,
+              struct ls_error *error);
+int lmdb_open_private(struct store **out, const char *path, const struct store_options *options,
+                      struct ls_error *error);
+void lmdb_close(struct store *base);
+
+/* Refuses a data file that is foreign, damaged or cut short, before it is mapped: 0, LS_EFORMAT,
+ * LS_ECORRUPT, LS_EIO. */
+int lmdb_check_file(int fd, const char *directory, struct ls_error *error);
+
+/* lmdb_scan.c */
+int lmdb_scan(struct store_txn *txn, ls_bytes from, ls_bytes to, bool backward,
+              struct store_cursor **out, struct ls_error *error);
+int lmdb_next(struct store_cursor *cursor, ls_bytes *key, ls_bytes *value, struct ls_error *error);
+int lmdb_drop(struct store_cursor *cursor, struct ls_error *error);
+void lmdb_scan_end(struct store_cursor *cursor);
+
+/* lmdb_space.c */
+int lmdb_room(struct store_txn *txn, enum store_room room, size_t bytes, struct ls_error *error);
+int lmdb_stat(struct store *base, struct store_stat *out, struct ls_error *error);
+int lmdb_set_quota(struct store *base, uint64_t bytes, struct ls_error *error);
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Cursors of the LMDB driver: a range of one category, either way. The bounds are copied, so that
+ * the caller's keys need not stay. A cursor does not restrict what else is done to the transaction:
+ * LMDB keeps it in its place while records are put and deleted around it.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "codec/key.h"
+#include "store/lmdb_driver.h"
+
+enum scan_state { SCAN_NEW, SCAN_STANDING, SCAN_ENDED };
+
+struct store_cursor {
+    struct store_txn *txn;
+    MDB_cursor *mdb; /* NULL: the category has no database yet */
+    enum scan_state state;
+    bool backward;
+    bool has_end; /* `to` is a bound */
+    struct key from;
+    struct key to;
+};
+
+static bool copy_bound(struct key *out, ls_bytes key)
+{
+    if (key.size > KEY_SIZE_MAX) {
+        return false;
+    }
+    out->size = (uint16_t)key.size;
+    if (key.size > 0) {
+        memcpy(out->data, key.data, key.size);
+    }
+    return true;
+}
+
+int lmdb_scan(struct store_txn *txn, ls_bytes from, ls_bytes to, bool backward,
+              struct store_cursor **out, struct ls_error *error)
+{
+    struct lmdb_env *env = txn->store->env;
+    uint8_t slot = from.size == 0 ? LMDB_SLOT_NONE : lmdb_slot(*(const uint8_t *)from.data);
+    if (slot == LMDB_SLOT_NONE) {
+        return error_set(error, LS_EKEY, 0, "a scan begins in no known category");
+    }
+    struct store_cursor *cursor = malloc(sizeof *cursor);
+    if (cursor == NULL) {
+        return error_code(error, LS_ENOMEM);
+    }
+    if (!copy_bound(&cursor->from, from) || !copy_bound(&cursor->to, to)) {
+        free(cursor);
+        return error_set(error, LS_EKEY, KEY_SIZE_MAX, "a bound of more than %d bytes",
+                         KEY_SIZE_MAX);
+    }
+    cursor->txn = txn;
+    cursor->mdb = NULL;
+    cursor->backward = backward;
+    /* A bound in a later category, what comes after the last key of this one, bounds nothing. */
+    cursor->has_end = to.size > 0 && cursor->to.data[0] <= cursor->from.data[0];
+    cursor->state = SCAN_NEW;
+    if (env->dbis[slot] == LMDB_DBI_NONE) {
+        cursor->state = SCAN_ENDED;
+    } else {
+        int result = mdb_cursor_open(txn->mdb, env->dbis[slot], &cursor->mdb);
+        if (result != 0) {
+            free(cursor);
+            return lmdb_fail(error, result, env, "cannot scan");
+        }
+    }
+    *out = cursor;
+    return 0;
+}
+
+/* The first step: onto the first record of the range, as seen from where the scan begins. */
+static int first_step(struct store_cursor *cursor, MDB_val *key, MDB_val *value)
+{
+    const struct key *bound = cursor->backward ? &cursor->to : &cursor->from;
+    *key = (MDB_val){.mv_size = bound->size, .mv_data = (void *)(uintptr_t)bound->data};
+    if (!cursor->backward) {
+        return mdb_cursor_get(cursor->mdb, key, value, MDB_SET_RANGE);
+    }
+    if (cursor->has_end) {
+        int result = mdb_cursor_get(cursor->mdb, key, value, MDB_SET_RANGE);
+        if (result != MDB_NOTFOUND) {
+            return result != 0 ? result : mdb_cursor_get(cursor->mdb, key, value, MDB_PREV);
+        }
+    }
+    return mdb_cursor_get(cursor->mdb, key, value, MDB_LAST);
+}
+
+static bool inside(const struct store_cursor *cursor, ls_bytes key)
+{
+    if (cursor->backward) {
+        return bytes_compare(key, key_bytes(&cursor->from)) >= 0;
+    }
+    return !cursor->has_end || bytes_compare(key, key_bytes(&cursor->to)) < 0;
+}
+
+int lmdb_next(struct store_cursor *cursor, ls_bytes *key, ls_bytes *value, struct ls_error *error)
+{
+    if (cursor->state == SCAN_ENDED) {
+        return 0;
+    }
+    MDB_val found_key;
+    MDB_val found;
+    int result = cursor->state == SCAN_NEW ? first_step(cursor, &found_key, &found)
+                                           : mdb_cursor_get(cursor->mdb, &found_key, &found,
+                                                            cursor->backward ? MDB_PREV : MDB_NEXT);
+    if (result == MDB_NOTFOUND) {
+        cursor->state = SCAN_ENDED;
+        return 0;
+    }
+    if (result != 0) {
+        return lmdb_fail(error, result, cursor->txn->store->env, "cannot scan");
+    }
+    ls_bytes at = {found_key.mv_data, found_key.mv_size};
+    if (!inside(cursor, at)) {
+        cursor->state = SCAN_ENDED;
+        return 0;
+    }
+    cursor->state = SCAN_STANDING;
+    *key = at;
+    *value = (ls_bytes){found.mv_data, found.mv_size};
+    return 1;
+}
+
+int lmdb_drop(struct store_cursor *cursor, struct ls_error *error)
+{
+    assert(cursor->txn->write && cursor->state == SCAN_STANDING);
+    int result = mdb_cursor_del(cursor->mdb, 0);
+    if (result != 0) {
+        return lmdb_fail(error, result, cursor->txn->store->env, "cannot delete");
+    }
+    cursor->txn->changed = true;
+    return 0;
+}
+
+void lmdb_scan_end(struct store_cursor *cursor)
+{
+    if (cursor != NULL) {
+        if (cursor->mdb != NULL) {
+            mdb_cursor_close(cursor->mdb);
+        }
+        free(cursor);
+    }
+}
