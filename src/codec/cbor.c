@@ -3,8 +3,9 @@
  * CBOR item by item. cbor_read is the one place that looks at encoded bytes; everything else, here
  * and in json.c, walks the items that it gives and counts nesting on a stack of fixed size.
  *
- * A head of one byte is taken apart here, for speed and because libcbor refuses some that are
- * well-formed (tags and simple values that are not assigned). Longer heads are libcbor's.
+ * Heads with an integer argument are taken apart here: they are most of what a record is, and
+ * libcbor refuses some that are well-formed (tags and simple values that nobody assigned). Floating
+ * point is libcbor's.
  */
 #include "codec/cbor.h"
 
@@ -13,103 +14,16 @@
 #include "base/error.h"
 #include "codec/utf8.h"
 
+/* The low five bits of a head: the argument, or where it is. */
 enum {
     ADDITIONAL_MASK = 0x1F,
-    ADDITIONAL_DIRECT_MAX = 23, /* the argument itself; above, how many bytes hold it */
     ADDITIONAL_ONE_BYTE = 24,
-    SIMPLE_EXTENDED_MIN = 32 /* below, a simple value must be in the first byte */
+    ADDITIONAL_EIGHT_BYTES = 27,
+    ADDITIONAL_INDEFINITE = 31
 };
 
-static void on_uint8(void *item, uint8_t value)
-{
-    ((struct cbor_item *)item)->argument = value;
-}
-
-static void on_uint16(void *item, uint16_t value)
-{
-    ((struct cbor_item *)item)->argument = value;
-}
-
-static void on_uint32(void *item, uint32_t value)
-{
-    ((struct cbor_item *)item)->argument = value;
-}
-
-static void on_uint64(void *item, uint64_t value)
-{
-    ((struct cbor_item *)item)->argument = value;
-}
-
-static void on_count(void *item, size_t value)
-{
-    ((struct cbor_item *)item)->argument = value;
-}
-
-static void on_string(void *item, cbor_data data, size_t size)
-{
-    ((struct cbor_item *)item)->argument = size;
-    ((struct cbor_item *)item)->bytes = bytes_of(data, size);
-}
-
-static void on_start(void *item)
-{
-    ((struct cbor_item *)item)->indefinite = true;
-}
-
-static void on_break(void *item)
-{
-    ((struct cbor_item *)item)->kind = CBOR_ITEM_BREAK;
-}
-
-static void on_float(void *item, float value)
-{
-    ((struct cbor_item *)item)->kind = CBOR_ITEM_FLOAT;
-    ((struct cbor_item *)item)->number = (double)value;
-}
-
-static void on_double(void *item, double value)
-{
-    ((struct cbor_item *)item)->kind = CBOR_ITEM_FLOAT;
-    ((struct cbor_item *)item)->number = value;
-}
-
-static void on_simple(void *item)
-{
-    (void)item;
-}
-
-static void on_bool(void *item, bool value)
-{
-    (void)item;
-    (void)value;
-}
-
-static const struct cbor_callbacks item_callbacks = {
-    .uint8 = on_uint8,
-    .uint16 = on_uint16,
-    .uint32 = on_uint32,
-    .uint64 = on_uint64,
-    .negint64 = on_uint64,
-    .negint32 = on_uint32,
-    .negint16 = on_uint16,
-    .negint8 = on_uint8,
-    .byte_string_start = on_start,
-    .byte_string = on_string,
-    .string = on_string,
-    .string_start = on_start,
-    .indef_array_start = on_start,
-    .array_start = on_count,
-    .indef_map_start = on_start,
-    .map_start = on_count,
-    .tag = on_uint64,
-    .float2 = on_float,
-    .float4 = on_float,
-    .float8 = on_double,
-    .undefined = on_simple,
-    .null = on_simple,
-    .boolean = on_bool,
-    .indef_break = on_break,
-};
+/* Below this, a simple value must be in the first byte. */
+#define SIMPLE_EXTENDED_MIN 32
 
 static int truncated(ls_bytes in, struct ls_error *error)
 {
@@ -121,18 +35,61 @@ static int bad_byte(const uint8_t *data, size_t at, struct ls_error *error)
     return error_set(error, LS_EBADCBOR, at, "byte 0x%02x at %zu begins no item", data[at], at);
 }
 
-static int read_long(struct cbor_item *out, ls_bytes in, size_t at, struct ls_error *error)
+static void on_float(void *number, float value)
 {
+    *(double *)number = (double)value;
+}
+
+static void on_double(void *number, double value)
+{
+    *(double *)number = value;
+}
+
+static int read_float(struct cbor_item *out, ls_bytes in, size_t at, struct ls_error *error)
+{
+    static const struct cbor_callbacks callbacks = {
+        .float2 = on_float, .float4 = on_float, .float8 = on_double};
     const uint8_t *data = in.data;
     struct cbor_decoder_result result =
-        cbor_stream_decode(data + at, in.size - at, &item_callbacks, out);
-    if (result.status == CBOR_DECODER_NEDATA) {
+        cbor_stream_decode(data + at, in.size - at, &callbacks, &out->number);
+    if (result.status != CBOR_DECODER_FINISHED) {
         return truncated(in, error);
     }
-    if (result.status != CBOR_DECODER_FINISHED) {
+    out->kind = CBOR_ITEM_FLOAT;
+    out->end = at + result.read;
+    return 0;
+}
+
+/* The items whose first byte holds neither the argument nor the size of an integer argument. */
+static int read_special(struct cbor_item *out, ls_bytes in, size_t at, struct ls_error *error)
+{
+    const uint8_t *data = in.data;
+    uint8_t additional = data[at] & ADDITIONAL_MASK;
+    if (additional == ADDITIONAL_INDEFINITE) {
+        if (out->kind == CBOR_ITEM_SIMPLE) {
+            out->kind = CBOR_ITEM_BREAK;
+        } else if (out->kind >= CBOR_ITEM_BYTES && out->kind <= CBOR_ITEM_MAP) {
+            out->indefinite = true;
+        } else {
+            return bad_byte(data, at, error);
+        }
+        out->end = at + 1;
+        return 0;
+    }
+    if (additional > ADDITIONAL_EIGHT_BYTES) {
         return bad_byte(data, at, error);
     }
-    out->end = at + result.read;
+    if (additional > ADDITIONAL_ONE_BYTE) {
+        return read_float(out, in, at, error);
+    }
+    if (in.size - at < 2) {
+        return truncated(in, error);
+    }
+    if (data[at + 1] < SIMPLE_EXTENDED_MIN) {
+        return bad_byte(data, at, error);
+    }
+    out->argument = data[at + 1];
+    out->end = at + 2;
     return 0;
 }
 
@@ -145,30 +102,29 @@ int cbor_read(struct cbor_item *out, ls_bytes in, size_t at, struct ls_error *er
     uint8_t additional = data[at] & ADDITIONAL_MASK;
     out->kind = (enum cbor_item_kind)(data[at] >> 5);
     out->indefinite = false;
-    if (additional <= ADDITIONAL_DIRECT_MAX) {
+    out->end = at + 1;
+    if (additional < ADDITIONAL_ONE_BYTE) {
         out->argument = additional;
-        out->end = at + 1;
-        if (out->kind == CBOR_ITEM_BYTES || out->kind == CBOR_ITEM_TEXT) {
-            if (in.size - out->end < additional) {
-                return truncated(in, error);
-            }
-            out->bytes = bytes_of(data + out->end, additional);
-            out->end += additional;
-        }
-        return 0;
-    }
-    if (out->kind == CBOR_ITEM_SIMPLE && additional == ADDITIONAL_ONE_BYTE) {
-        if (in.size - at < 2) {
+    } else if (out->kind == CBOR_ITEM_SIMPLE || additional > ADDITIONAL_EIGHT_BYTES) {
+        return read_special(out, in, at, error);
+    } else {
+        size_t size = (size_t)1 << (additional - ADDITIONAL_ONE_BYTE);
+        if (in.size - out->end < size) {
             return truncated(in, error);
         }
-        if (data[at + 1] < SIMPLE_EXTENDED_MIN) {
-            return bad_byte(data, at, error);
+        out->argument = 0;
+        for (size_t i = 0; i < size; i++) {
+            out->argument = out->argument << 8 | data[out->end++];
         }
-        out->argument = data[at + 1];
-        out->end = at + 2;
-        return 0;
     }
-    return read_long(out, in, at, error);
+    if (out->kind == CBOR_ITEM_BYTES || out->kind == CBOR_ITEM_TEXT) {
+        if (in.size - out->end < out->argument) {
+            return truncated(in, error);
+        }
+        out->bytes = bytes_of(data + out->end, (size_t)out->argument);
+        out->end += out->bytes.size;
+    }
+    return 0;
 }
 
 /* An open array, map, string of chunks or tag around the item that is read next. */
@@ -374,24 +330,27 @@ int cbor_put_simple(struct buf *out, enum cbor_simple value)
 
 /* ---- flat maps -------------------------------------------------------------------------------- */
 
+#define OUT_OF_ORDER "a key out of order or twice"
+
 static int refuse(struct ls_error *error, size_t at, const char *what)
 {
     return error_set(error, LS_ERECORD, at, "%s, at byte %zu of the record", what, at);
 }
 
 /* An item that must be well-formed, of definite length and in shortest form. */
-static int read_strict(struct cbor_item *out, ls_bytes record, size_t at, struct ls_error *error)
+static inline int read_strict(struct cbor_item *out, ls_bytes record, size_t at,
+                              struct ls_error *error)
 {
     int rc = cbor_read(out, record, at, error);
     if (rc != 0) {
         return refuse(error, error == NULL ? at : (size_t)error->number, "no well-formed item");
     }
-    bool string = out->kind == CBOR_ITEM_BYTES || out->kind == CBOR_ITEM_TEXT;
-    size_t head = out->end - at - (string && !out->indefinite ? out->bytes.size : 0);
     if (out->indefinite) {
         return refuse(error, at, "an indefinite length");
     }
-    if (out->kind <= CBOR_ITEM_TAG && head != cbor_head_size(out->argument)) {
+    size_t additional = ((const uint8_t *)record.data)[at] & ADDITIONAL_MASK;
+    if (additional >= ADDITIONAL_ONE_BYTE && out->kind <= CBOR_ITEM_TAG &&
+        cbor_head_size(out->argument) != 1 + ((size_t)1 << (additional - ADDITIONAL_ONE_BYTE))) {
         return refuse(error, at, "a number that is not in its shortest form");
     }
     return 0;
@@ -430,9 +389,51 @@ static int read_key(struct cbor_map *map, struct cbor_item *key, struct ls_error
         return refuse(error, map->offset, "a key that is not text");
     }
     if (map->last_key.data != NULL && !key_follows(map->last_key, key->bytes)) {
-        return refuse(error, map->offset, "a key out of order or twice");
+        return refuse(error, map->offset, OUT_OF_ORDER);
     }
     return 0;
+}
+
+/* Reads the value at offset `at` and moves the map past it. */
+static int take_value(struct cbor_map *map, size_t at, struct cbor_entry *entry,
+                      struct ls_error *error)
+{
+    struct cbor_item value;
+    int rc = read_strict(&value, map->record, at, error);
+    if (rc != 0) {
+        return rc;
+    }
+    entry->offset = map->offset;
+    entry->number = 0;
+    entry->bytes = bytes_of(NULL, 0);
+    switch (value.kind) {
+    case CBOR_ITEM_UINT:
+        entry->kind = CBOR_UINT;
+        entry->number = value.argument;
+        break;
+    case CBOR_ITEM_BYTES:
+        entry->kind = CBOR_BYTES;
+        entry->bytes = value.bytes;
+        break;
+    case CBOR_ITEM_TEXT:
+        if (!utf8_check(value.bytes, NULL)) {
+            return refuse(error, at, "text that is not UTF-8");
+        }
+        entry->kind = CBOR_TEXT;
+        entry->bytes = value.bytes;
+        break;
+    default:
+        if (cbor_skip(&value.end, map->record, at, error) != 0) {
+            return refuse(error, at, "a malformed value");
+        }
+        entry->kind = CBOR_OTHER;
+        entry->bytes = bytes_of((const uint8_t *)map->record.data + at, value.end - at);
+        break;
+    }
+    map->last_key = entry->key;
+    map->offset = value.end;
+    map->left--;
+    return 1;
 }
 
 int cbor_map_next(struct cbor_map *map, struct cbor_entry *entry, struct ls_error *error)
@@ -448,41 +449,23 @@ int cbor_map_next(struct cbor_map *map, struct cbor_entry *entry, struct ls_erro
     if (rc != 0) {
         return rc;
     }
-    struct cbor_item value;
-    rc = read_strict(&value, map->record, key.end, error);
-    if (rc != 0) {
-        return rc;
-    }
     entry->key = key.bytes;
-    entry->offset = map->offset;
-    entry->number = 0;
-    entry->bytes = bytes_of(NULL, 0);
-    switch (value.kind) {
-    case CBOR_ITEM_UINT:
-        entry->kind = CBOR_UINT;
-        entry->number = value.argument;
-        break;
-    case CBOR_ITEM_BYTES:
-        entry->kind = CBOR_BYTES;
-        entry->bytes = value.bytes;
-        break;
-    case CBOR_ITEM_TEXT:
-        if (!utf8_check(value.bytes, NULL)) {
-            return refuse(error, key.end, "text that is not UTF-8");
-        }
-        entry->kind = CBOR_TEXT;
-        entry->bytes = value.bytes;
-        break;
-    default:
-        if (cbor_skip(&value.end, map->record, key.end, error) != 0) {
-            return refuse(error, key.end, "a malformed value");
-        }
-        entry->kind = CBOR_OTHER;
-        entry->bytes = bytes_of((const uint8_t *)map->record.data + key.end, value.end - key.end);
-        break;
+    return take_value(map, key.end, entry, error);
+}
+
+int cbor_map_take(struct cbor_map *map, ls_bytes key, struct cbor_entry *entry,
+                  struct ls_error *error)
+{
+    const uint8_t *at = (const uint8_t *)map->record.data + map->offset;
+    const uint8_t *wanted = key.data;
+    /* Most keys differ in their heads or first letters already. */
+    if (map->left == 0 || map->record.size - map->offset < key.size || at[0] != wanted[0] ||
+        at[1] != wanted[1] || memcmp(at, wanted, key.size) != 0) {
+        return 0;
     }
-    map->last_key = key.bytes;
-    map->offset = value.end;
-    map->left--;
-    return 1;
+    entry->key = bytes_of(at + 1, key.size - 1);
+    if (map->last_key.data != NULL && !key_follows(map->last_key, entry->key)) {
+        return refuse(error, map->offset, OUT_OF_ORDER);
+    }
+    return take_value(map, map->offset + key.size, entry, error);
 }

@@ -1,7 +1,7 @@
 /*
- * CBOR (RFC 8949) over libcbor's streaming functions: the check that bytes are one well-formed
- * item, and a writer and a reader for the flat maps that records are. No tree, no allocation per
- * item, no recursion: nesting is counted, and refused past CBOR_DEPTH_MAX.
+ * CBOR (RFC 8949) item by item: the check that bytes are one well-formed item, and a writer and a
+ * reader for the flat maps that records are. No tree, no allocation per item, no recursion: nesting
+ * is counted, and refused past CBOR_DEPTH_MAX. Floating point is libcbor's.
  */
 #ifndef LS_CODEC_CBOR_H
 #define LS_CODEC_CBOR_H
@@ -130,5 +130,11 @@ struct cbor_map {
 };
 int cbor_map_open(struct cbor_map *map, ls_bytes record, struct ls_error *error);
 int cbor_map_next(struct cbor_map *map, struct cbor_entry *entry, struct ls_error *error);
+
+/* Takes the next entry if its key is `key`, else gives 0 and stays where it is. For a reader that
+ * knows which keys to expect: it costs one comparison. The key is given encoded, its head one byte,
+ * with a letter at least. Otherwise as cbor_map_next. */
+int cbor_map_take(struct cbor_map *map, ls_bytes key, struct cbor_entry *entry,
+                  struct ls_error *error);
 
 #endif

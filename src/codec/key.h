@@ -11,6 +11,7 @@
 
 #define KEY_HEADER_SIZE     2
 #define KEY_SIZE_MAX        511 /* what the store takes */
+#define MESSAGE_KEY_SIZE    11  /* header, clock, type */
 #define KEY_HOST_SIZE_MAX   255
 #define KEY_OBJECT_SIZE_MAX 480
 #define KEY_VERSION_TYPE    0x11 /* version 1, value type CBOR */

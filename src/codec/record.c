@@ -41,7 +41,8 @@
 /* Room for the keys, heads and numbers of any record, its strings not counted. */
 #define FIXED_SIZE_MAX 256
 
-#define CONTROL_NAMES_MAX 4
+#define CONTROL_NAMES_MAX    4
+#define CONTROL_KEY_SIZE_MAX 24 /* with a head of one byte */
 
 /* ---- encoding --------------------------------------------------------------------------------- */
 
@@ -201,6 +202,8 @@ int node_encode(struct buf *out, const struct node *node, ls_bytes key)
     put_string(&writer, CBOR_ITEM_TEXT, bytes_of_text(node_state_name(node->state)));
     put_key(&writer, K_JOINED);
     put_number(&writer, node->joined);
+    put_key(&writer, K_MODIFIED);
+    put_number(&writer, node->modified);
     put_key(&writer, K_TIMESTAMP);
     put_number(&writer, node->timestamp_ns);
     (void)writer_close_checked(&writer, seed_of_key(key));
@@ -241,6 +244,20 @@ int producer_encode(struct buf *out, const struct producer *producer, ls_bytes k
     put_check_here(&writer);
     put_key(&writer, K_CLOCK);
     put_number(&writer, producer->clock);
+    (void)writer_close_checked(&writer, seed_of_key(key));
+    return 0;
+}
+
+int owned_encode(struct buf *out, ls_bytes object_key, ls_bytes key)
+{
+    struct writer writer;
+    int rc = writer_open(&writer, out, object_key.size);
+    if (rc != 0) {
+        return rc;
+    }
+    put_key(&writer, K_KEY);
+    put_string(&writer, CBOR_ITEM_BYTES, object_key);
+    put_check_here(&writer);
     (void)writer_close_checked(&writer, seed_of_key(key));
     return 0;
 }
@@ -307,32 +324,21 @@ int control_encode(struct buf *out, const struct control *control, const char *c
 enum { OPTIONAL = 0, REQUIRED = 1 };
 
 struct field {
-    const char *name;
-    size_t size;
+    ls_bytes key; /* encoded, its head one byte */
     enum cbor_kind kind;
     bool required;
 };
 
-/* A field from a key with its head. */
-#define FIELD(key, kind, required)                 \
-    {                                              \
-        &(key)[1], sizeof(key) - 2, kind, required \
+#define FIELD(key, kind, required)             \
+    {                                          \
+        {key, sizeof(key) - 1}, kind, required \
     }
 
 static int refuse_field(struct ls_error *error, size_t offset, const struct field *field,
                         const char *what)
 {
     return error_set(error, LS_ERECORD, offset, "%.*s %s, at byte %zu of the record",
-                     (int)field->size, field->name, what, offset);
-}
-
-/* Negative, 0 or positive as the key is before, at or after the field in deterministic order. */
-static inline int compare_to_field(ls_bytes key, const struct field *field)
-{
-    if (key.size != field->size) {
-        return key.size < field->size ? -1 : 1;
-    }
-    return memcmp(key.data, field->name, key.size);
+                     (int)field->key.size - 1, (const char *)field->key.data + 1, what, offset);
 }
 
 static inline bool entry_is_there(const struct cbor_entry *entry)
@@ -340,22 +346,26 @@ static inline bool entry_is_there(const struct cbor_entry *entry)
     return entry->key.data != NULL;
 }
 
-/* Marks fields from *next up to the one that is not before the key (all, where key is NULL) as
- * absent. */
-static int pass_absent(const struct field *fields, size_t count, size_t *next, const ls_bytes *key,
-                       struct cbor_entry *entries, size_t offset, struct ls_error *error)
+/* Tries the fields from `next` on, up to one that must be there. Gives 1 and the field found, 0
+ * where the next key is none of them, or the refusal. */
+static int take_field(struct cbor_map *map, const struct field *fields, size_t count, size_t next,
+                      size_t *found, struct cbor_entry *entries, struct ls_error *error)
 {
-    while (*next < count && (key == NULL || compare_to_field(*key, &fields[*next]) > 0)) {
-        if (fields[*next].required) {
-            return refuse_field(error, offset, &fields[*next], "is missing");
+    for (size_t i = next; i < count; i++) {
+        int rc = cbor_map_take(map, fields[i].key, &entries[i], error);
+        if (rc != 0) {
+            *found = i;
+            return rc;
         }
-        entries[*next] = (struct cbor_entry){.kind = fields[*next].kind};
-        (*next)++;
+        if (fields[i].required) {
+            break;
+        }
     }
     return 0;
 }
 
-/* Walks the record next to its fields, which are in deterministic order as its keys must be. */
+/* Walks the record next to its fields, which are in deterministic order as its keys must be. A key
+ * that is not known makes it look at each key; the records that we write have none. */
 static int read_fields(struct cbor_entry *entries, ls_bytes record, const struct field *fields,
                        size_t count, struct ls_error *error)
 {
@@ -364,26 +374,38 @@ static int read_fields(struct cbor_entry *entries, ls_bytes record, const struct
     if (rc != 0) {
         return rc;
     }
+    for (size_t i = 0; i < count; i++) {
+        entries[i].key.data = NULL;
+    }
     size_t next = 0;
     for (;;) {
-        struct cbor_entry entry;
-        rc = cbor_map_next(&map, &entry, error);
-        if (rc < 0) {
-            return rc;
-        }
-        bool end = rc == 0;
-        rc = pass_absent(fields, count, &next, end ? NULL : &entry.key, entries,
-                         end ? record.size : entry.offset, error);
-        if (rc != 0 || end) {
-            return rc;
-        }
-        if (next < count && compare_to_field(entry.key, &fields[next]) == 0) {
-            if (entry.kind != fields[next].kind) {
-                return refuse_field(error, entry.offset, &fields[next], "is of the wrong kind");
+        size_t found;
+        rc = take_field(&map, fields, count, next, &found, entries, error);
+        if (rc > 0) {
+            if (entries[found].kind != fields[found].kind) {
+                return refuse_field(error, entries[found].offset, &fields[found],
+                                    "is of the wrong kind");
             }
-            entries[next++] = entry;
+            next = found + 1;
+            continue;
+        }
+        struct cbor_entry ignored;
+        if (rc == 0) {
+            rc = cbor_map_next(&map, &ignored, error);
+        }
+        if (rc <= 0) {
+            break;
         }
     }
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (!entry_is_there(&entries[i])) {
+            if (fields[i].required) {
+                return refuse_field(error, record.size, &fields[i], "is missing");
+            }
+            entries[i] = (struct cbor_entry){.kind = fields[i].kind};
+        }
+    }
+    return rc;
 }
 
 static int read_id(uint8_t out[16], const struct cbor_entry *entry, const struct field *field,
@@ -456,7 +478,21 @@ int message_decode(struct message *out, ls_bytes record, struct ls_error *error)
 
 int node_decode(struct node *out, ls_bytes record, struct ls_error *error)
 {
-    enum { ID, TTL, VIA, BEAT, HOST, META, CHECK, CLOCK, STATE, JOINED, TIMESTAMP, COUNT };
+    enum {
+        ID,
+        TTL,
+        VIA,
+        BEAT,
+        HOST,
+        META,
+        CHECK,
+        CLOCK,
+        STATE,
+        JOINED,
+        MODIFIED,
+        TIMESTAMP,
+        COUNT
+    };
     static const struct field fields[COUNT] = {
         [ID] = FIELD(K_ID, CBOR_BYTES, REQUIRED),
         [TTL] = FIELD(K_TTL, CBOR_UINT, REQUIRED),
@@ -468,6 +504,7 @@ int node_decode(struct node *out, ls_bytes record, struct ls_error *error)
         [CLOCK] = FIELD(K_CLOCK, CBOR_UINT, REQUIRED),
         [STATE] = FIELD(K_STATE, CBOR_TEXT, REQUIRED),
         [JOINED] = FIELD(K_JOINED, CBOR_UINT, REQUIRED),
+        [MODIFIED] = FIELD(K_MODIFIED, CBOR_UINT, REQUIRED),
         [TIMESTAMP] = FIELD(K_TIMESTAMP, CBOR_UINT, REQUIRED),
     };
     struct cbor_entry entries[COUNT];
@@ -482,6 +519,7 @@ int node_decode(struct node *out, ls_bytes record, struct ls_error *error)
     struct node node = {
         .host = entries[HOST].bytes,
         .joined = entries[JOINED].number,
+        .modified = entries[MODIFIED].number,
         .state = (enum node_state)state,
         .clock = entries[CLOCK].number,
         .timestamp_ns = entries[TIMESTAMP].number,
@@ -536,6 +574,21 @@ int producer_decode(struct producer *out, ls_bytes record, struct ls_error *erro
     return rc;
 }
 
+int owned_decode(ls_bytes *object_key, ls_bytes record, struct ls_error *error)
+{
+    enum { KEY, CHECK, COUNT };
+    static const struct field fields[COUNT] = {
+        [KEY] = FIELD(K_KEY, CBOR_BYTES, REQUIRED),
+        [CHECK] = FIELD(K_CHECK, CBOR_UINT, REQUIRED),
+    };
+    struct cbor_entry entries[COUNT];
+    int rc = read_fields(entries, record, fields, COUNT, error);
+    if (rc == 0) {
+        *object_key = entries[KEY].bytes;
+    }
+    return rc;
+}
+
 int change_decode(struct change *out, ls_bytes object, struct ls_error *error)
 {
     enum { KEY, VALUE, PREVIOUS, COUNT };
@@ -562,6 +615,7 @@ int control_decode(struct control *out, ls_bytes record, const char *const *name
 {
     static const struct field check = FIELD(K_CHECK, CBOR_UINT, REQUIRED);
     struct field fields[CONTROL_NAMES_MAX + 1];
+    uint8_t keys[CONTROL_NAMES_MAX][CONTROL_KEY_SIZE_MAX];
     size_t place[CONTROL_NAMES_MAX];
     size_t count = 0;
     size_t named = 0;
@@ -572,8 +626,12 @@ int control_decode(struct control *out, ls_bytes record, const char *const *name
             fields[count++] = check;
             check_placed = true;
         }
+        size_t size = strlen(names[named]);
+        assert(size > 0 && size < CONTROL_KEY_SIZE_MAX);
+        (void)cbor_write_head(keys[named], CBOR_ITEM_TEXT, size);
+        memcpy(keys[named] + 1, names[named], size);
         place[named] = count;
-        fields[count++] = (struct field){names[named], strlen(names[named]), CBOR_UINT, REQUIRED};
+        fields[count++] = (struct field){{keys[named], size + 1}, CBOR_UINT, REQUIRED};
     }
     if (!check_placed) {
         fields[count++] = check;

@@ -40,6 +40,7 @@ struct node {
     uint8_t id[16];
     ls_bytes host;
     uint64_t joined;
+    uint64_t modified; /* the clock of its last message */
     enum node_state state;
     uint64_t clock;
     uint64_t timestamp_ns;
@@ -80,6 +81,8 @@ int message_encode(struct buf *out, struct message *message, uint64_t previous_c
 int node_encode(struct buf *out, const struct node *node, ls_bytes key);
 int object_encode(struct buf *out, const struct object *object, ls_bytes key);
 int producer_encode(struct buf *out, const struct producer *producer, ls_bytes key);
+/* The index record of an owned object: the object's own key, not its store key. */
+int owned_encode(struct buf *out, ls_bytes object_key, ls_bytes key);
 int change_encode(struct buf *out, const struct change *change);
 
 /* A control record is a map from `names` (a NULL-terminated list in deterministic order, at most 4)
@@ -95,6 +98,7 @@ int object_decode(struct object *out, ls_bytes record, struct ls_error *error);
 int producer_decode(struct producer *out, ls_bytes record, struct ls_error *error);
 int control_decode(struct control *out, ls_bytes record, const char *const *names,
                    struct ls_error *error);
+int owned_decode(ls_bytes *object_key, ls_bytes record, struct ls_error *error);
 int change_decode(struct change *out, ls_bytes object, struct ls_error *error);
 
 /* Verify a check: 0 or LS_ECORRUPT. The message needs the check of the one before it. */

@@ -41,19 +41,29 @@ size_t utf8_sequence(ls_bytes text)
     return size;
 }
 
+/* How many ASCII bytes the text begins with. */
+static size_t ascii_run(const uint8_t *data, size_t size)
+{
+    size_t at = 0;
+    uint64_t word;
+    while (size - at >= sizeof word) {
+        memcpy(&word, data + at, sizeof word);
+        if ((word & UINT64_C(0x8080808080808080)) != 0) {
+            break;
+        }
+        at += sizeof word;
+    }
+    while (at < size && data[at] < 0x80) {
+        at++;
+    }
+    return at;
+}
+
 bool utf8_check(ls_bytes text, size_t *bad)
 {
     const uint8_t *data = text.data;
-    size_t at = 0;
+    size_t at = ascii_run(data, text.size);
     while (at < text.size) {
-        uint64_t word;
-        if (text.size - at >= sizeof word) {
-            memcpy(&word, data + at, sizeof word);
-            if ((word & UINT64_C(0x8080808080808080)) == 0) {
-                at += sizeof word;
-                continue;
-            }
-        }
         size_t size = utf8_sequence((ls_bytes){data + at, text.size - at});
         if (size == 0) {
             if (bad != NULL) {
@@ -62,6 +72,7 @@ bool utf8_check(ls_bytes text, size_t *bad)
             return false;
         }
         at += size;
+        at += ascii_run(data + at, text.size - at);
     }
     return true;
 }
