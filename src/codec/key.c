@@ -12,7 +12,6 @@
 #include "base/error.h"
 #include "codec/utf8.h"
 
-#define MESSAGE_KEY_SIZE  (KEY_HEADER_SIZE + 8 + 1)
 #define PRODUCER_KEY_SIZE (KEY_HEADER_SIZE + 16)
 #define CONTROL_SIZE_MAX  (KEY_SIZE_MAX - KEY_HEADER_SIZE)
 #define TIMESTAMP_SIZE    8
