@@ -139,6 +139,13 @@ struct request {
     uint64_t clock;  /* of the change; CLOCK_NEXT: the first; JOIN: joined; EPOCH: the epoch */
     uint64_t number; /* JOIN: the last seq; TRIM, RETAIN: discarded so far; EXPIRE: 1 if it did */
     struct ls_error *error; /* where a sentence for `status` is put; never NULL */
+
+    /* The sequencer's own, as is `next` while it has the request. */
+    bool done;
+    uint64_t number_before;
 };
+
+/* About how many bytes the request will add to the store. */
+size_t request_weight(const struct request *request);
 
 #endif

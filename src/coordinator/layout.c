@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Control records and index keys: names and fields, nothing that reads or writes. */
+#include "coordinator/layout.h"
+
+#include <assert.h>
+
+#include "base/buf.h"
+
+#define OWNED      "owned/"
+#define OWNED_SIZE (sizeof(OWNED) - 1)
+
+const char *const control_format_fields[] = {"version", NULL};
+const char *const control_epoch_fields[] = {"epoch", NULL};
+const char *const control_clock_fields[] = {"clock", NULL};
+const char *const control_box_fields[] = {"bytes", "chain", "count", "newest", NULL};
+const char *const control_discarded_fields[] = {"chain", "clock", NULL};
+
+const char *const *control_fields(ls_bytes name)
+{
+    static const struct {
+        const char *name;
+        const char *const *fields;
+    } known[] = {
+        {CONTROL_FORMAT, control_format_fields},       {CONTROL_EPOCH, control_epoch_fields},
+        {CONTROL_CLOCK, control_clock_fields},         {CONTROL_BOX, control_box_fields},
+        {CONTROL_DISCARDED, control_discarded_fields},
+    };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (bytes_equal(name, bytes_of_text(known[i].name))) {
+            return known[i].fields;
+        }
+    }
+    return NULL;
+}
+
+void owned_prefix(struct key *out, ls_bytes host)
+{
+    assert(host.size >= 1 && host.size <= KEY_HOST_SIZE_MAX);
+    key_first(out, KEY_CONTROL);
+    memcpy(out->data + out->size, OWNED, OWNED_SIZE);
+    out->size = (uint16_t)(out->size + OWNED_SIZE);
+    memcpy(out->data + out->size, host.data, host.size);
+    out->size = (uint16_t)(out->size + host.size);
+    out->data[out->size++] = 0;
+}
+
+void owned_key(struct key *out, ls_bytes host, uint64_t created)
+{
+    owned_prefix(out, host);
+    put_be64(out->data + out->size, created);
+    out->size = (uint16_t)(out->size + 8);
+}
+
+bool owned_name(ls_bytes name, ls_bytes *host, uint64_t *created)
+{
+    if (name.size < OWNED_SIZE + 1 + 1 + 8 || memcmp(name.data, OWNED, OWNED_SIZE) != 0) {
+        return false;
+    }
+    const uint8_t *bytes = name.data;
+    size_t host_end = name.size - 9;
+    if (bytes[host_end] != 0) {
+        return false;
+    }
+    *host = bytes_of(bytes + OWNED_SIZE, host_end - OWNED_SIZE);
+    *created = get_be64(bytes + host_end + 1);
+    return true;
+}

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Batches: take what has gathered, run it in one transaction, commit once, give it back. When the
+ * transaction fails as a whole, its requests run again, each in a transaction of its own, so that
+ * one that cannot succeed takes no other with it.
+ */
+#include "sequencer/sequencer.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/error.h"
+
+/* A batch is ended before it would weigh more than this. */
+#define BATCH_BYTES_MAX ((size_t)32 << 20)
+
+/* How often a batch that lost a race is run again before its requests fail. */
+#define RETRIES_MAX 100
+
+struct list {
+    struct request *first;
+    struct request *last;
+    size_t count;
+};
+
+struct sequencer {
+    struct store *store;
+    struct coordinator *coordinator;
+    uint64_t (*now_ns)(void *context);
+    void *now_context;
+
+    pthread_mutex_t mutex;
+    pthread_cond_t queued_cond; /* served: something was queued, or stop */
+    pthread_cond_t done_cond;   /* embedded: a batch is done */
+    struct list queued;
+    struct list done; /* served */
+    bool running;     /* embedded: a thread runs batches for all */
+    bool idle;        /* served: the thread waits */
+    bool stop;
+    struct sequencer_counters counters;
+    uint64_t batch_commit_us; /* of the batch under way, until it is settled */
+    uint64_t batch_retries;
+
+    bool started;
+    pthread_t thread;
+    void (*on_done)(void *context);
+    void *on_done_context;
+};
+
+static void list_push(struct list *list, struct request *request)
+{
+    request->next = NULL;
+    if (list->first == NULL) {
+        list->first = request;
+    } else {
+        list->last->next = request;
+    }
+    list->last = request;
+    list->count++;
+}
+
+static void list_join(struct list *list, struct request *first, struct request *last, size_t count)
+{
+    if (list->first == NULL) {
+        list->first = first;
+    } else {
+        list->last->next = first;
+    }
+    list->last = last;
+    list->count += count;
+}
+
+static uint64_t wall_clock(void *context)
+{
+    struct timespec now;
+    (void)context;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t monotonic_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Fails every request of the list: none of them had an effect. */
+static void fail(struct request *first, const struct ls_error *error)
+{
+    for (struct request *request = first; request != NULL; request = request->next) {
+        request->status = error->code;
+        request->again = false;
+        *request->error = *error;
+    }
+}
+
+/* Requests run to be committed together: 0, or why they could not be; the list is then as before. */
+static int run_together(struct sequencer *s, struct request *first, struct ls_error *error)
+{
+    struct coordinator *coordinator = s->coordinator;
+    int rc = coordinator_begin(coordinator, s->now_ns(s->now_context), error);
+    if (rc < 0) {
+        return rc;
+    }
+    for (struct request *request = first; request != NULL; request = request->next) {
+        if (coordinator_apply(coordinator, request) < 0 && coordinator_broken(coordinator)) {
+            *error = *request->error;
+            coordinator_abort(coordinator);
+            return error->code;
+        }
+    }
+    uint64_t before_us = monotonic_us();
+    rc = coordinator_commit(coordinator, error);
+    s->batch_commit_us += monotonic_us() - before_us;
+    return rc;
+}
+
+/* What was added up in a run that was undone is taken back. */
+static void forget_numbers(struct request *first)
+{
+    for (struct request *request = first; request != NULL; request = request->next) {
+        request->number = request->number_before;
+    }
+}
+
+/* Once more for each race that another process won. */
+static int run_list(struct sequencer *s, struct request *first, struct ls_error *error)
+{
+    int rc;
+    int races = 0;
+    while ((rc = run_together(s, first, error)) < 0) {
+        forget_numbers(first);
+        if (rc != LS_ERETRY || races++ == RETRIES_MAX) {
+            break;
+        }
+    }
+    return rc;
+}
+
+static void run_one_by_one(struct sequencer *s, struct request *first)
+{
+    for (struct request *request = first, *next; request != NULL; request = next) {
+        struct ls_error error;
+        next = request->next;
+        request->next = NULL;
+        if (run_list(s, request, &error) < 0) {
+            fail(request, &error);
+        }
+        request->next = next;
+    }
+}
+
+static void run_batch(struct sequencer *s, struct list *batch)
+{
+    struct ls_error error;
+    for (struct request *request = batch->first; request != NULL; request = request->next) {
+        request->number_before = request->number;
+    }
+    if (run_list(s, batch->first, &error) == 0) {
+        return;
+    }
+    if (batch->count == 1) {
+        fail(batch->first, &error);
+        return;
+    }
+    s->batch_retries++;
+    run_one_by_one(s, batch->first);
+}
+
+/* Takes the next batch off the queue; the mutex is held. */
+static struct list take_batch(struct sequencer *s)
+{
+    struct list batch = {0};
+    size_t bytes = 0;
+    while (s->queued.first != NULL && batch.count < BATCH_REQUESTS_MAX) {
+        struct request *request = s->queued.first;
+        bytes += request_weight(request);
+        if (batch.count > 0 && bytes > BATCH_BYTES_MAX) {
+            break;
+        }
+        s->queued.first = request->next;
+        s->queued.count--;
+        list_push(&batch, request);
+    }
+    return batch;
+}
+
+/* Counts the batch, and puts what wants to run again at the queue's end; the mutex is held. What is
+ * left in the list is done. */
+static void settle_batch(struct sequencer *s, struct list *batch)
+{
+    struct list done = {0};
+    s->counters.batches++;
+    s->counters.commit_us += s->batch_commit_us;
+    s->counters.retries += s->batch_retries;
+    s->batch_commit_us = 0;
+    s->batch_retries = 0;
+    s->counters.requests += batch->count;
+    if (batch->count > s->counters.batch_max) {
+        s->counters.batch_max = batch->count;
+    }
+    for (struct request *request = batch->first, *next; request != NULL; request = next) {
+        next = request->next;
+        if (request->again) {
+            list_push(&s->queued, request);
+        } else {
+            s->counters.refused += request->status < 0;
+            list_push(&done, request);
+        }
+    }
+    *batch = done;
+}
+
+int sequencer_open(struct sequencer **out, struct store *store, struct ls_error *error)
+{
+    struct sequencer *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        return error_code(error, LS_ENOMEM);
+    }
+    int rc = coordinator_open(&s->coordinator, store, error);
+    if (rc < 0) {
+        free(s);
+        return rc;
+    }
+    s->store = store;
+    s->now_ns = wall_clock;
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->queued_cond, NULL);
+    pthread_cond_init(&s->done_cond, NULL);
+    *out = s;
+    return 0;
+}
+
+void sequencer_close(struct sequencer *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    if (s->started) {
+        pthread_mutex_lock(&s->mutex);
+        s->stop = true;
+        pthread_cond_signal(&s->queued_cond);
+        pthread_mutex_unlock(&s->mutex);
+        pthread_join(s->thread, NULL);
+    }
+    pthread_cond_destroy(&s->done_cond);
+    pthread_cond_destroy(&s->queued_cond);
+    pthread_mutex_destroy(&s->mutex);
+    coordinator_close(s->coordinator);
+    free(s);
+}
+
+void sequencer_set_time(struct sequencer *s, uint64_t (*now_ns)(void *context), void *context)
+{
+    s->now_ns = now_ns;
+    s->now_context = context;
+}
+
+/* ---- served ----------------------------------------------------------------------------------- */
+
+static void *serve(void *argument)
+{
+    struct sequencer *s = argument;
+    pthread_mutex_lock(&s->mutex);
+    for (;;) {
+        while (s->queued.first == NULL && !s->stop) {
+            s->idle = true;
+            pthread_cond_wait(&s->queued_cond, &s->mutex);
+        }
+        s->idle = false;
+        if (s->queued.first == NULL) {
+            break;
+        }
+        struct list batch = take_batch(s);
+        pthread_mutex_unlock(&s->mutex);
+        run_batch(s, &batch);
+        pthread_mutex_lock(&s->mutex);
+        settle_batch(s, &batch);
+        if (batch.first != NULL) {
+            list_join(&s->done, batch.first, batch.last, batch.count);
+            pthread_mutex_unlock(&s->mutex);
+            s->on_done(s->on_done_context);
+            pthread_mutex_lock(&s->mutex);
+        }
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return NULL;
+}
+
+int sequencer_start(struct sequencer *s, void (*done)(void *context), void *context,
+                    struct ls_error *error)
+{
+    s->on_done = done;
+    s->on_done_context = context;
+    int rc = pthread_create(&s->thread, NULL, serve, s);
+    if (rc != 0) {
+        return error_set(error, LS_EIO, 0, "no thread for the sequencer: %s", strerror(rc));
+    }
+    s->started = true;
+    return 0;
+}
+
+void sequencer_submit(struct sequencer *s, struct request *first, struct request *last)
+{
+    size_t count = 1;
+    for (const struct request *request = first; request != last; request = request->next) {
+        count++;
+    }
+    last->next = NULL;
+    pthread_mutex_lock(&s->mutex);
+    list_join(&s->queued, first, last, count);
+    bool wake = s->idle;
+    s->idle = false;
+    pthread_mutex_unlock(&s->mutex);
+    if (wake) {
+        pthread_cond_signal(&s->queued_cond);
+    }
+}
+
+struct request *sequencer_take(struct sequencer *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    struct request *first = s->done.first;
+    s->done = (struct list){0};
+    pthread_mutex_unlock(&s->mutex);
+    return first;
+}
+
+/* ---- embedded --------------------------------------------------------------------------------- */
+
+/* Runs batches, for whoever queued them, until `mine` is done; the mutex is held. */
+static void lead(struct sequencer *s, const struct request *mine)
+{
+    s->running = true;
+    while (!mine->done) {
+        struct list batch = take_batch(s);
+        pthread_mutex_unlock(&s->mutex);
+        run_batch(s, &batch);
+        pthread_mutex_lock(&s->mutex);
+        settle_batch(s, &batch);
+        for (struct request *request = batch.first, *next; request != NULL; request = next) {
+            next = request->next;
+            request->done = true;
+        }
+        if (mine->done) {
+            s->running = false;
+        }
+        pthread_cond_broadcast(&s->done_cond);
+    }
+}
+
+int sequencer_run(struct sequencer *s, struct request *request)
+{
+    assert(!s->started);
+    request->done = false;
+    pthread_mutex_lock(&s->mutex);
+    list_push(&s->queued, request);
+    while (!request->done) {
+        if (s->running) {
+            pthread_cond_wait(&s->done_cond, &s->mutex);
+        } else {
+            lead(s, request);
+        }
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return request->status;
+}
+
+uint64_t sequencer_clock(const struct sequencer *s)
+{
+    return coordinator_clock(s->coordinator);
+}
+
+void sequencer_counters(struct sequencer *s, struct sequencer_counters *out)
+{
+    pthread_mutex_lock(&s->mutex);
+    *out = s->counters;
+    out->queued = s->queued.count;
+    pthread_mutex_unlock(&s->mutex);
+}
