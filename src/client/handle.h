@@ -215,6 +215,10 @@ void objects_release(struct ls_objects *list);
 
 /* ---- small things ----------------------------------------------------------------------------- */
 
+/* Room for one more item of an array that doubles: the array, moved where it had to be, or NULL with
+ * the old one as it was. */
+void *array_grow(void *items, size_t count, size_t *capacity, size_t item_size);
+
 /* A filter of one's own, with its texts and bytes in `arena`. 0 or LS_ENOMEM. */
 int filter_copy(ls_filter *out, struct arena *arena, const ls_filter *filter);
 
