@@ -350,7 +350,8 @@ int resp_reply_parse(struct resp_reply *reply, ls_bytes data, size_t *consumed,
         }
         /* Everything that is still to come has its least size. */
         size_t others = reply->pending - (item.attribute ? 0 : 1);
-        size_t needed = reply->offset + item.size + others * VALUE_SIZE_MIN;
+        size_t own = item.size > VALUE_SIZE_MIN ? item.size : VALUE_SIZE_MIN;
+        size_t needed = reply->offset + own + others * VALUE_SIZE_MIN;
         if (needed > size_max) {
             error_set(error, LS_ETOOBIG, size_max, "a reply takes at most %zu bytes", size_max);
             return fail(reply, LS_ETOOBIG);

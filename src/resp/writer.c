@@ -200,7 +200,7 @@ int resp_push(struct buf *out, int proto, size_t count)
     return write_line(out, proto >= 3 ? '>' : '*', count);
 }
 
-/* Decimal text, the shortest that reads back as `value`; "inf", "-inf" and "nan" as RESP3 has them. */
+/* Decimal text that reads back as `value`; "inf", "-inf" and "nan" as RESP3 has them. */
 static void format_double(char text[DOUBLE_MAX], double value)
 {
     if (isnan(value)) {

@@ -24,7 +24,7 @@ int resp_array(struct buf *out, size_t count);
 int resp_map(struct buf *out, int proto, size_t pairs);
 /* An out-of-band frame in RESP3, an array in RESP2. They differ in the first byte only. */
 int resp_push(struct buf *out, int proto, size_t count);
-/* The fewest digits that read back as the same number; a bulk string in RESP2. */
+/* 15 to 17 digits, as many as it takes to read back as the same number; a bulk string in RESP2. */
 int resp_double(struct buf *out, int proto, double value);
 /* 1 or 0 in RESP2. */
 int resp_boolean(struct buf *out, int proto, bool value);
