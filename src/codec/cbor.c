@@ -86,7 +86,7 @@ static int read_special(struct cbor_item *out, ls_bytes in, size_t at, struct ls
         return truncated(in, error);
     }
     if (data[at + 1] < SIMPLE_EXTENDED_MIN) {
-        return bad_byte(data, at, error);
+        return bad_byte(data, at + 1, error);
     }
     out->argument = data[at + 1];
     out->end = at + 2;
@@ -141,6 +141,37 @@ struct walk {
     struct level levels[CBOR_DEPTH_MAX];
 };
 
+/* An item has ended: so has every level that it was the last item of. */
+static void end_item(struct walk *walk)
+{
+    while (walk->depth > 0) {
+        struct level *top = &walk->levels[walk->depth - 1];
+        if (top->indefinite) {
+            top->left++;
+            return;
+        }
+        if (--top->left > 0) {
+            return;
+        }
+        walk->depth--;
+    }
+}
+
+static bool opens_level(const struct cbor_item *item)
+{
+    switch (item->kind) {
+    case CBOR_ITEM_ARRAY:
+    case CBOR_ITEM_MAP:
+    case CBOR_ITEM_TAG:
+        return true;
+    case CBOR_ITEM_BYTES:
+    case CBOR_ITEM_TEXT:
+        return item->indefinite;
+    default:
+        return false;
+    }
+}
+
 static int open_level(struct walk *walk, const struct cbor_item *item, struct ls_error *error)
 {
     if (walk->depth == CBOR_DEPTH_MAX) {
@@ -158,6 +189,10 @@ static int open_level(struct walk *walk, const struct cbor_item *item, struct ls
             return truncated(walk->in, error);
         }
         left *= 2;
+    }
+    if (left == 0 && !item->indefinite) {
+        end_item(walk);
+        return 0;
     }
     walk->levels[walk->depth++] =
         (struct level){.left = left, .kind = item->kind, .indefinite = item->indefinite};
@@ -196,38 +231,6 @@ static int check_item(const struct walk *walk, const struct cbor_item *item, str
         return error_set(error, LS_EBADCBOR, bad, "a text string is not UTF-8, at byte %zu", bad);
     }
     return 0;
-}
-
-static bool opens_level(const struct cbor_item *item)
-{
-    switch (item->kind) {
-    case CBOR_ITEM_ARRAY:
-    case CBOR_ITEM_MAP:
-        return item->indefinite || item->argument > 0;
-    case CBOR_ITEM_BYTES:
-    case CBOR_ITEM_TEXT:
-        return item->indefinite;
-    case CBOR_ITEM_TAG:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* An item has ended: so has every level that it was the last item of. */
-static void end_item(struct walk *walk)
-{
-    while (walk->depth > 0) {
-        struct level *top = &walk->levels[walk->depth - 1];
-        if (top->indefinite) {
-            top->left++;
-            return;
-        }
-        if (--top->left > 0) {
-            return;
-        }
-        walk->depth--;
-    }
 }
 
 int cbor_skip(size_t *end, ls_bytes in, size_t at, struct ls_error *error)

@@ -1,10 +1,15 @@
 /*
- * JSON to CBOR and back. To CBOR: deterministic encoding; integers stay integers (-2^63 to 2^63-1;
- * up to 2^64-1 where written plainly), other numbers take the shortest float that is exact; a
- * duplicate key, a lone surrogate, anything after the value, nesting past CBOR_DEPTH_MAX are
- * refused. To JSON: byte strings become base64url without padding (RFC 8949, section 6.1), NaN,
- * infinities and undefined null, tags are dropped, simple values become numbers, map keys that are
- * not text become the text of their JSON.
+ * JSON to CBOR and back.
+ *
+ * To CBOR: deterministic encoding. Numbers written as integers stay integers where CBOR's reach
+ * (-2^64 to 2^64-1), all others take the shortest float that holds the double exactly. Refused are a
+ * duplicate key, a key with a NUL in it, a lone surrogate, a number too large for a double, anything
+ * after the value, and nesting past CBOR_DEPTH_MAX.
+ *
+ * To JSON: byte strings become base64url without padding (RFC 8949, section 6.1), NaN, infinities and
+ * undefined null, tags are dropped, other simple values become numbers. A map key that is not a
+ * string becomes the text of its JSON; within such a key, a key that is an array or a map becomes
+ * base64url of its encoding, so that quotes are never escaped more than once.
  */
 #ifndef LS_CODEC_JSON_H
 #define LS_CODEC_JSON_H
@@ -13,7 +18,8 @@
 #include "codec/utf8.h"
 #include "lockstep.h"
 
-/* Appends the item to `out`. 0, LS_EBADJSON with the offset as the number, LS_ENOMEM. */
+/* Appends the item to `out`. 0, LS_EBADJSON with the offset as the number, LS_ENOMEM. This and the
+ * next leave the content of `out` as it was on failure. */
 int json_to_cbor(struct buf *out, ls_bytes json, struct ls_error *error);
 
 /* Appends one line of JSON text to `out`. 0, LS_EBADCBOR with the offset, LS_ENOMEM. */
