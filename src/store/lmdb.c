@@ -47,7 +47,6 @@ static int code_of(int result)
     switch (result) {
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
-    case MDB_BAD_TXN:
         return LS_ECORRUPT;
     case MDB_VERSION_MISMATCH:
     case MDB_INVALID:
@@ -80,6 +79,10 @@ static int code_of(int result)
 
 int lmdb_fail(struct ls_error *error, int result, const struct lmdb_env *env, const char *doing)
 {
+    /* LMDB calls a write that was cut short by a full disk EIO. */
+    if (result == EIO && env != NULL && env->mdb != NULL && lmdb_disk_full(env)) {
+        result = ENOSPC;
+    }
     int code = code_of(result);
     switch (result) {
     case MDB_MAP_FULL:
@@ -319,6 +322,7 @@ static int lmdb_put(struct store_txn *txn, ls_bytes key, ls_bytes value, bool at
         return lmdb_fail(error, result, txn->store->env, "cannot put");
     }
     txn->changed = true;
+    txn->changes += !at_end;
     return 0;
 }
 
@@ -338,6 +342,7 @@ static int lmdb_del(struct store_txn *txn, ls_bytes key, struct ls_error *error)
         return lmdb_fail(error, result, txn->store->env, "cannot delete");
     }
     txn->changed = true;
+    txn->changes++;
     return 0;
 }
 

@@ -50,7 +50,7 @@ struct lmdb_env {
     struct store_txn *idle;
     unsigned idle_count;
 
-    /* How far the disk has blocks for the file, under the write lock. */
+    /* Up to which page the disk has blocks for the file; under the write lock. */
     uint64_t allocated_pages;
     bool no_fallocate;
 };
@@ -69,11 +69,14 @@ struct store_txn {
     struct store_txn *next_idle;
     bool write;
     bool changed;
-    bool room_known;                   /* the fields below are set */
-    uint64_t room_pages;               /* in the file when the transaction began */
-    uint64_t room_free;                /* of these, free in runs of at least room_run */
-    uint64_t room_run;                 /* 0: not counted yet */
-    uint64_t room_promised;            /* bytes */
+    bool room_disk_full;    /* and no use to ask again in this transaction */
+    uint64_t changes;       /* puts and deletes, but for appends */
+    uint64_t room_used;     /* pages when the transaction began; 0: room was not asked for yet */
+    uint64_t room_limit;    /* pages, of map and quota */
+    uint64_t room_reserve;  /* pages */
+    uint64_t room_promised; /* bytes */
+    uint64_t room_run;      /* how long the runs were that room_free counts; 0: not counted */
+    uint64_t room_free;     /* pages */
     MDB_cursor *appenders[LMDB_SLOTS]; /* opened with the first append, closed by LMDB */
 };
 
@@ -102,6 +105,7 @@ int lmdb_drop(struct store_cursor *cursor, struct ls_error *error);
 void lmdb_scan_end(struct store_cursor *cursor);
 
 /* lmdb_space.c */
+bool lmdb_disk_full(const struct lmdb_env *env);
 int lmdb_room(struct store_txn *txn, enum store_room room, size_t bytes, struct ls_error *error);
 int lmdb_stat(struct store *base, struct store_stat *out, struct ls_error *error);
 int lmdb_set_quota(struct store *base, uint64_t bytes, struct ls_error *error);

@@ -134,6 +134,7 @@ int lmdb_drop(struct store_cursor *cursor, struct ls_error *error)
         return lmdb_fail(error, result, cursor->txn->store->env, "cannot delete");
     }
     cursor->txn->changed = true;
+    cursor->txn->changes++;
     return 0;
 }
 
