@@ -95,6 +95,19 @@ int box_state_read(struct reading *reading, struct box_state *out, struct ls_err
     return 0;
 }
 
+bool box_filter_key(const struct box_filter *filter, ls_bytes key)
+{
+    const uint8_t *prefix = filter->prefix.data;
+    if (filter->prefix.size >= KEY_HEADER_SIZE && prefix[1] == KEY_VERSION_TYPE &&
+        strchr(KEY_CATEGORIES, prefix[0]) != NULL && prefix[0] != '\0') {
+        return bytes_begin_with(key, filter->prefix);
+    }
+    const uint8_t *name = key.data;
+    return key.size > KEY_HEADER_SIZE && name[0] == KEY_OBJECT &&
+           bytes_begin_with(bytes_of(name + KEY_HEADER_SIZE, key.size - KEY_HEADER_SIZE),
+                            filter->prefix);
+}
+
 bool box_filter_match(const struct box_filter *filter, const struct message *message)
 {
     if (filter->types[0] != '\0' && strchr(filter->types, message->type) == NULL) {
@@ -107,18 +120,8 @@ bool box_filter_match(const struct box_filter *filter, const struct message *mes
         return true;
     }
     struct change change;
-    if (message->type != LS_OBJECT || change_decode(&change, message->object, NULL) < 0) {
-        return false;
-    }
-    const uint8_t *prefix = filter->prefix.data;
-    if (filter->prefix.size >= KEY_HEADER_SIZE && prefix[1] == KEY_VERSION_TYPE &&
-        strchr(KEY_CATEGORIES, prefix[0]) != NULL && prefix[0] != '\0') {
-        return bytes_begin_with(change.key, filter->prefix);
-    }
-    const uint8_t *key = change.key.data;
-    return change.key.size > KEY_HEADER_SIZE && key[0] == KEY_OBJECT &&
-           bytes_begin_with(bytes_of(key + KEY_HEADER_SIZE, change.key.size - KEY_HEADER_SIZE),
-                            filter->prefix);
+    return message->type == LS_OBJECT && change_decode(&change, message->object, NULL) == 0 &&
+           box_filter_key(filter, change.key);
 }
 
 int box_open(struct box_cursor *out, struct reading *reading, uint64_t from,

@@ -41,6 +41,8 @@ struct box_filter {
                       * ("N" 0x11), of the whole store key */
 };
 bool box_filter_match(const struct box_filter *filter, const struct message *message);
+/* The part about keys alone: whether a change of this store key is wanted. */
+bool box_filter_key(const struct box_filter *filter, ls_bytes key);
 
 /* Reads messages with clock >= from that match, in order. LS_ECOMPACTED, with the oldest kept as the
  * number, where something at or above `from` was discarded. `filter` is borrowed. */
