@@ -453,6 +453,25 @@ static void each_failing_allocation_is_reported_and_can_be_tried_again(void **st
     buf_free(&input);
 }
 
+static void parsing_resumes_where_it_stopped(void **state)
+{
+    (void)state;
+    struct resp_parser parser = fresh();
+    struct ls_error error = {0};
+    size_t consumed = 0;
+
+    assert_int_equal(
+        resp_parse(&parser, bytes_of_text("*2\r\n$1\r\na\r\n$5\r\nab"), &consumed, &error),
+        RESP_MORE);
+    assert_int_equal(parser.offset, 11);
+    assert_int_equal(parser.argc, 1);
+    resp_parser_free(&parser);
+    assert_int_equal(resp_parse(&parser, bytes_of_text("half a line"), &consumed, &error),
+                     RESP_MORE);
+    assert_int_equal(parser.offset, 11);
+    resp_parser_free(&parser);
+}
+
 static void a_resting_parser_gives_back_what_a_large_command_took(void **state)
 {
     (void)state;
@@ -512,6 +531,7 @@ int main(void)
         cmocka_unit_test(http_is_refused_before_any_line_of_it_is_run),
         cmocka_unit_test(garbage_gives_the_same_however_it_is_cut),
         cmocka_unit_test(each_failing_allocation_is_reported_and_can_be_tried_again),
+        cmocka_unit_test(parsing_resumes_where_it_stopped),
         cmocka_unit_test(a_resting_parser_gives_back_what_a_large_command_took),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

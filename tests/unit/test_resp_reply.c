@@ -385,6 +385,22 @@ static void what_is_needed_is_told_as_far_as_it_is_known(void **state)
     }
 }
 
+static void parsing_resumes_where_it_stopped(void **state)
+{
+    (void)state;
+    struct resp_reply reply = {0};
+    struct ls_error error = {0};
+    size_t consumed = 0;
+
+    assert_int_equal(resp_reply_parse(&reply, bytes_of_text("*3\r\n:1\r\n*1\r\n:2\r\n$9\r\nab"),
+                                      &consumed, &error),
+                     0);
+    assert_int_equal(reply.offset, 16);
+    assert_int_equal(reply.count, 4);
+    assert_int_equal(reply.depth, 1);
+    resp_reply_free(&reply);
+}
+
 static void a_line_has_a_length_of_its_own(void **state)
 {
     (void)state;
@@ -532,6 +548,7 @@ int main(void)
         cmocka_unit_test(a_reply_may_hold_as_many_values_as_the_limit_and_no_more),
         cmocka_unit_test(a_claim_takes_no_memory),
         cmocka_unit_test(what_is_needed_is_told_as_far_as_it_is_known),
+        cmocka_unit_test(parsing_resumes_where_it_stopped),
         cmocka_unit_test(a_line_has_a_length_of_its_own),
         cmocka_unit_test(a_failure_is_forgotten_by_the_next_call),
         cmocka_unit_test(each_failing_allocation_is_reported_and_can_be_tried_again),
