@@ -95,7 +95,7 @@ struct backend {
                 struct ls_error *error);
     /* `from` 0: the oldest kept, and LS_ECOMPACTED never; it is never LS_AFTER_NEWEST here.
      * max >= 1. What matches within the timeout, at least one where there is one; an empty list is
-     * a success. A backend bounds the size of a piece on its own (MESSAGES_SIZE_SOFT). */
+     * a success. A backend bounds the size of a piece on its own (LIST_SIZE_SOFT). */
     int (*read)(struct ls *handle, uint64_t from, const ls_filter *filter, size_t max,
                 int64_t timeout_ms, struct ls_messages *out, struct ls_error *error);
     /* `from` may be 0 or LS_AFTER_NEWEST. The backend keeps its own copy of the filter: see
@@ -162,7 +162,7 @@ extern const struct backend backend_remote;   /* remote.c */
  */
 
 #define MESSAGES_COUNT_SOFT 256
-#define MESSAGES_SIZE_SOFT  65536 /* a piece ends with the message that passes this */
+#define LIST_SIZE_SOFT      65536 /* a piece ends with the message that passes this */
 
 /* The most a payload or an object's value may have. */
 #define OBJECT_SIZE_MAX 1048576
