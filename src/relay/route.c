@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The star as a sorted array, and the routing rules as index arithmetic around the sender's place. */
+/* The star as a sorted array, and the routing rules as index arithmetic around the sender. */
 #include "relay/route.h"
 
 #include <stdlib.h>

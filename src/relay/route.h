@@ -29,9 +29,9 @@ struct relay_star {
     size_t capacity;
 };
 
-/* Adds the member of a host, or replaces it, host bytes and all: they stay the caller's and must live
- * as long as the member. 0 or LS_ENOMEM, the star untouched. Remove: true where it was there. Each
- * takes O(log n) to find, and a move of the tail. */
+/* Adds the member of a host, or replaces it, host bytes and all: they stay the caller's and must
+ * live as long as the member. 0 or LS_ENOMEM, the star untouched. Remove: true where it was there.
+ * Each takes O(log n) to find, and a move of the tail. */
 int relay_join(struct relay_star *star, ls_bytes host, void *who);
 bool relay_leave(struct relay_star *star, ls_bytes host);
 
@@ -39,16 +39,16 @@ bool relay_leave(struct relay_star *star, ls_bytes host);
 struct relay_member *relay_find(const struct relay_star *star, ls_bytes host);
 void relay_free(struct relay_star *star);
 
-/* The members that an order names: the indices [first, last) without `skip` (SIZE_MAX: none left out).
- * Empty where first is last, and where the only index is `skip`. */
+/* The members that an order names: the indices [first, last) without `skip` (SIZE_MAX: none left
+ * out). Empty where first is last, and where the only index is `skip`. */
 struct relay_targets {
     size_t first;
     size_t last;
     size_t skip;
 };
 
-/* `sender` may be a host that is not in the star; the sender itself is never a target, not even by its
- * name. An nth of 0 or beyond the others, or a host that is not there, names nobody. */
+/* `sender` may be a host that is not in the star; the sender itself is never a target, not even by
+ * its name. An nth of 0 or beyond the others, or a host that is not there, names nobody. */
 struct relay_targets relay_route(const struct relay_star *star, ls_bytes sender,
                                  const struct relay_order *order);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The request parser. Arrays are the path that matters: one pass over the bytes, offsets noted as the
- * arguments go by, pointers made from them once the command is whole. Inline lines are for people.
+ * The request parser. Arrays are the path that matters: one pass over the bytes, offsets noted as
+ * the arguments go by, pointers made from them once the command is whole. Inline lines are for
+ * people.
  */
 #include "resp/parser.h"
 
@@ -60,8 +61,8 @@ static enum resp_status fail_size(struct ls_error *error, size_t size_max)
     return RESP_FAILED;
 }
 
-/* The "*count" line. RESP_COMMAND where it is whole: then either `expected` arguments follow, or, for
- * an empty or null array, none and the parser is between commands again. */
+/* The "*count" line. RESP_COMMAND where it is whole: then either `expected` arguments follow, or,
+ * for an empty or null array, none and the parser is between commands again. */
 static enum resp_status parse_count(struct resp_parser *parser, const uint8_t *bytes, size_t size,
                                     struct ls_error *error)
 {
@@ -85,7 +86,7 @@ static enum resp_status parse_count(struct resp_parser *parser, const uint8_t *b
     return RESP_COMMAND;
 }
 
-/* The argument whose "$length" line is at `at`. RESP_COMMAND where it is whole and has its place. */
+/* The argument that begins at the offset. RESP_COMMAND where it is whole and has its place. */
 static inline enum resp_status parse_argument(struct resp_parser *parser, const uint8_t *bytes,
                                               size_t size, struct ls_error *error)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The reply parser. One step reads one value's own bytes (a line, a blob, or the header of an
- * aggregate); a small stack of open aggregates says what it belongs to. A text is kept as an offset,
- * in the integer that a text does not use, until the reply is whole: its bytes may move before that.
+ * aggregate); a small stack of open aggregates says what it belongs to. A text is kept as an
+ * offset, in the integer that a text does not use, until the reply is whole: its bytes may move
+ * before that.
  */
 #include "resp/reply.h"
 

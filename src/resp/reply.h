@@ -1,8 +1,8 @@
 /*
- * RESP replies as a client reads them: bytes in, a flat list of values out, RESP2 and RESP3. A reply is
- * complete when its outermost value is; nested values follow their parent in order, each saying how
- * many follow below it. No recursion; nesting, sizes and counts are limited, and memory is only taken
- * for values that have arrived: never for what a count claims.
+ * RESP replies as a client reads them: bytes in, a flat list of values out, RESP2 and RESP3. A
+ * reply is complete when its outermost value is; nested values follow their parent in order, each
+ * saying how many follow below it. No recursion; nesting, sizes and counts are limited, and memory
+ * is only taken for values that have arrived: never for what a count claims.
  *
  * Streamed strings and aggregates ("$?", "*?") are not part of it: no server in use sends them.
  */
@@ -62,9 +62,10 @@ struct resp_reply {
     struct resp_level levels[RESP_DEPTH_MAX];
 };
 
-/* 1: one whole reply, *consumed set, values filled, pointing into `data`; 0: incomplete, `needed` set:
- * call again with the same bytes (moved or not) and more behind them; negative: LS_EPROTO, LS_ETOOBIG
- * with the limit, LS_ENOMEM, and the next call starts from the first byte of what it is given.
+/* 1: one whole reply, *consumed set, values filled, pointing into `data`; 0: incomplete, `needed`
+ * set: call again with the same bytes (moved or not) and more behind them; negative: LS_EPROTO,
+ * LS_ETOOBIG with the limit, LS_ENOMEM, and the next call starts from the first byte of what it is
+ * given.
  *
  * Reading resumes at the first value that was incomplete, so a reply in many pieces costs time in
  * proportion to its size; a caller that waits for `needed` bytes before it calls again saves the

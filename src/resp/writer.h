@@ -1,7 +1,7 @@
 /*
- * RESP replies: values in, bytes out, for both versions of the protocol. Each appends one whole value
- * (or the header of an aggregate) to a buf and returns 0, or LS_ENOMEM and the buf's content is
- * untouched. `proto` is 2 or 3.
+ * RESP replies: values in, bytes out, for both versions of the protocol. Each appends one whole
+ * value (or the header of an aggregate) to a buf and returns 0, or LS_ENOMEM and the buf's content
+ * is untouched. `proto` is 2 or 3.
  */
 #ifndef LS_RESP_WRITER_H
 #define LS_RESP_WRITER_H
@@ -14,7 +14,7 @@ int resp_simple(struct buf *out, const char *text);
 /* "-WORD sentence": the word of the code. Line breaks in the sentence become spaces. */
 int resp_error(struct buf *out, const struct ls_error *error);
 int resp_integer(struct buf *out, int64_t value);
-/* Clocks are unsigned; what passes 2^63-1 goes as a bulk string in RESP2, as a big number in RESP3. */
+/* Clocks are unsigned; what passes 2^63-1 is a bulk string in RESP2, a big number in RESP3. */
 int resp_clock(struct buf *out, int proto, uint64_t value);
 int resp_bulk(struct buf *out, ls_bytes bytes);
 int resp_bulk_text(struct buf *out, const char *text);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The reply parser, in two ways that the first byte chooses between. Even: the same bytes, whole and
- * cut where the second byte says, give the same replies and the same end. Odd: the bytes are a script
- * for the writer, and what it writes is read back as the values that were written.
+ * The reply parser, in two ways that the first byte chooses between. Even: the same bytes, whole
+ * and cut where the second byte says, give the same replies and the same end. Odd: the bytes are a
+ * script for the writer, and what it writes is read back as the values that were written.
  */
 #include <stdint.h>
 #include <stdlib.h>

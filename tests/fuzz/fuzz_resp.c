@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The request parser: the same bytes, whole and cut where the input says, give the same commands and
- * the same end, and every command written as a request is read back as it was. The first two bytes
- * choose the cuts; the rest is what a client sent.
+ * The request parser: the same bytes, whole and cut where the input says, give the same commands
+ * and the same end, and every command written as a request is read back as it was. The first two
+ * bytes choose the cuts; the rest is what a client sent.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -44,8 +44,8 @@ static void check_command(const struct resp_parser *parser, struct buf *out)
     resp_parser_free(&again);
 }
 
-/* All commands of `input` as requests, then the code and the sentence it ended with. Each call gets a
- * block of memory of its own, exactly as large as what has arrived. */
+/* All commands of `input` as requests, then the code and the sentence it ended with. Each call gets
+ * a block of memory of its own, exactly as large as what has arrived. */
 static void run(ls_bytes input, uint32_t cuts, struct buf *out)
 {
     struct resp_parser parser = {.limits = limits};

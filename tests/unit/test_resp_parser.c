@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The request parser: what is a command, what is refused, and that the cut of the bytes never matters. */
+/* The request parser: what is a command, what is refused, and that no cut matters. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

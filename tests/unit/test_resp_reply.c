@@ -114,8 +114,8 @@ static void run_cut(const void *input, size_t size, size_t first, size_t piece, 
     resp_reply_free(&reply);
 }
 
-/* The replies (and the error) that `input` has, fed whole, a byte at a time, and cut in two at every
- * byte. */
+/* The replies (and the error) that `input` has, fed whole, a byte at a time, and cut in two at
+ * every byte. */
 static void expect_of(const void *input, size_t size, const char *expected)
 {
     for (size_t first = 0; first <= size; first++) {
