@@ -8,6 +8,7 @@
  * real number of the same length while jansson parses, and are met again by counting reals.
  */
 #include <assert.h>
+#include <errno.h>
 #include <float.h>
 #include <jansson.h>
 #include <math.h>
@@ -139,8 +140,9 @@ static int scan_text(struct scan *scan, struct ls_error *error)
 
 static int refuse_parse(ls_bytes json, const json_error_t *parse, struct ls_error *error)
 {
-    enum json_error_code code = json_error_code(parse);
-    if (code == json_error_out_of_memory || parse->text[0] == '\0') {
+    /* Some of jansson's failures for want of memory look like bad text, so errno counts as well. */
+    if (errno == ENOMEM || json_error_code(parse) == json_error_out_of_memory ||
+        parse->text[0] == '\0') {
         return error_code(error, LS_ENOMEM);
     }
     size_t offset = parse->position > 0 ? (size_t)parse->position : 0;
@@ -157,6 +159,7 @@ static int load(json_t **tree, ls_bytes json, ls_bytes text, struct ls_error *er
 {
     json_error_t parse;
     parse.text[0] = '\0';
+    errno = 0;
     *tree = json_loadb(text.size > 0 ? text.data : "", text.size,
                        JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &parse);
     return *tree != NULL ? 0 : refuse_parse(json, &parse, error);

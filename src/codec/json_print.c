@@ -7,6 +7,7 @@
 #include "codec/json.h"
 
 #include <assert.h>
+#include <float.h>
 #include <inttypes.h>
 #include <locale.h>
 #include <math.h>
@@ -117,7 +118,8 @@ static int put_double(struct buf *out, double number)
         return buf_append_text(out, "null");
     }
     char text[40];
-    for (int digits = 15; digits <= 17; digits++) {
+    /* Only what is close to zero, where numbers hold less, can have fewer than 15 that do. */
+    for (int digits = fabs(number) < DBL_MIN ? 1 : DBL_DIG; digits <= 17; digits++) {
         (void)snprintf(text, sizeof text, "%.*g", digits, number);
         if (strtod(text, NULL) == number) {
             break;
