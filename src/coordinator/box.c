@@ -141,29 +141,24 @@ int box_post(struct coordinator *c, struct request *request)
     return rc;
 }
 
-/* What a step of discarding may take. */
+/* What discarding may take: what any of the limits says, each 0 where it is off. */
 struct cut {
-    uint64_t before;     /* clocks below this; UINT64_MAX: by the rest only */
-    uint64_t older_ns;   /* and timestamps below this; 0: any */
-    uint64_t keep_count; /* 0: off */
-    uint64_t keep_bytes; /* 0: off */
-    uint64_t held_from;  /* age and count spare clocks from here on */
-    bool retain;         /* by age, count and bytes, any of which is enough */
+    uint64_t last;       /* nothing above this clock, but for keep_bytes */
+    uint64_t before;     /* clocks below this */
+    uint64_t older_ns;   /* timestamps below this */
+    uint64_t keep_count; /* all but so many */
+    uint64_t keep_bytes; /* all but so many bytes */
 };
 
 static bool cut_takes(const struct cut *cut, const struct state *now, const struct message *message)
 {
-    if (!cut->retain) {
-        return cut->older_ns != 0 ? message->timestamp_ns < cut->older_ns
-                                  : message->clock < cut->before;
-    }
     if (cut->keep_bytes != 0 && now->bytes > cut->keep_bytes) {
         return true;
     }
-    if (message->clock >= cut->held_from) {
+    if (message->clock > cut->last) {
         return false;
     }
-    return (cut->keep_count != 0 && now->count > cut->keep_count) ||
+    return message->clock < cut->before || (cut->keep_count != 0 && now->count > cut->keep_count) ||
            (cut->older_ns != 0 && message->timestamp_ns < cut->older_ns);
 }
 
@@ -215,17 +210,20 @@ static int discard(struct coordinator *c, struct request *request, const struct 
 
 int box_trim(struct coordinator *c, struct request *request)
 {
-    struct cut cut = {.before = request->in.trim.before, .older_ns = request->in.trim.older_ns};
+    /* What is posted between its steps was posted after the trim. */
+    if (request->clock == 0) {
+        request->clock = c->now.newest;
+    }
+    struct cut cut = {.last = request->clock,
+                      .before = request->in.trim.before,
+                      .older_ns = request->in.trim.older_ns};
     return discard(c, request, &cut);
 }
 
 int box_retain(struct coordinator *c, struct request *request)
 {
     const struct retention *keep = &request->in.retain.keep;
-    struct cut cut = {.retain = true,
-                      .keep_count = keep->count,
-                      .keep_bytes = keep->bytes,
-                      .held_from = UINT64_MAX};
+    struct cut cut = {.last = UINT64_MAX, .keep_count = keep->count, .keep_bytes = keep->bytes};
     uint64_t age_ns;
     if (keep->age_ms != 0 && !__builtin_mul_overflow(keep->age_ms, 1000000, &age_ns) &&
         age_ns < c->now_ns) {
@@ -239,7 +237,7 @@ int box_retain(struct coordinator *c, struct request *request)
             return rc;
         }
         if (rc > 0) {
-            cut.held_from = slowest.clock + 1;
+            cut.last = slowest.clock;
         }
     }
     return discard(c, request, &cut);

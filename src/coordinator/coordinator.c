@@ -352,13 +352,18 @@ int coordinator_begin(struct coordinator *c, uint64_t now_ns, struct ls_error *e
 
 static int clock_give(struct coordinator *c, struct request *request)
 {
+    uint64_t count = request->in.clock_next.count;
+    if (request->kind == REQUEST_CLOCK_NEXT && (count == 0 || count > CLOCK_NEXT_MAX)) {
+        return error_set(request->error, LS_EINVAL, CLOCK_NEXT_MAX,
+                         "the count of clock values is 1 to %d", CLOCK_NEXT_MAX);
+    }
     int rc = state_room(c, STORE_ROOM_DELETE, MESSAGE_OVERHEAD, request->error);
     if (rc < 0) {
         return rc;
     }
     if (request->kind == REQUEST_CLOCK_NEXT) {
         uint64_t before = c->now.clock;
-        rc = clock_tick(&c->now.clock, request->in.clock_next.count, request->error);
+        rc = clock_tick(&c->now.clock, count, request->error);
         request->clock = before + 1;
     } else {
         rc = clock_witness(&c->now.clock, request->in.clock_witness.seen, request->error);

@@ -24,6 +24,9 @@
 /* Messages discarded by one trim in one transaction. */
 #define TRIM_STEP 2000
 
+/* Clock values given out by one request. */
+#define CLOCK_NEXT_MAX (1 << 20)
+
 struct coordinator;
 
 /* Opens over a store, which stays the caller's: lays the control records in a new one, refuses a

@@ -67,6 +67,7 @@ static int bound_get(struct coordinator *c, const struct binding *as, struct sto
 
 int node_verify(struct coordinator *c, const struct binding *as, struct ls_error *error)
 {
+    assert(as->joined != 0);
     uint64_t *verified = &c->verified[as->joined % VERIFIED_LIVES];
     if (*verified == as->joined) {
         return 0;
@@ -91,7 +92,7 @@ static int node_write(struct coordinator *c, const struct key *key, const struct
     return state_put(c, key, buf_bytes(&c->value), false, error);
 }
 
-/* A change of the registry: ticks, writes the node under its new clock, and tells. */
+/* A change of the registry: writes the node as modified at `clock`, and tells. */
 static int node_change(struct coordinator *c, const struct key *key, struct node *node,
                        uint64_t previous, const struct binding *as, uint64_t clock,
                        struct ls_error *error)
@@ -187,6 +188,9 @@ int node_join(struct coordinator *c, struct request *request)
 int node_set_state(struct coordinator *c, struct request *request)
 {
     struct stored stored;
+    if (request->in.state.state != NODE_UP && request->in.state.state != NODE_LEAVING) {
+        return error_set(request->error, LS_EINVAL, 0, "a node makes itself up or leaving");
+    }
     int rc = bound_get(c, request->as, &stored, request->error);
     if (rc == 0) {
         rc = state_room(c, STORE_ROOM_DELETE, NODE_ROOM, request->error);

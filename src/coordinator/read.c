@@ -39,7 +39,7 @@ static int damaged(ls_bytes key, const struct ls_error *detail, struct ls_error 
     return error_set(error, LS_ECORRUPT, 0, "a record is damaged: %s", detail->text);
 }
 
-/* The clock of the first message at or above `from`: 1, 0 where there is none, or negative. */
+/* The clock of the oldest message: 1, 0 where there is none, or negative. */
 static int first_message(struct reading *reading, uint64_t *clock, struct ls_error *error)
 {
     const struct store_driver *driver = reading->store->driver;

@@ -17,8 +17,7 @@ struct reading {
 int reading_begin(struct reading *reading, struct store *store, struct ls_error *error);
 void reading_end(struct reading *reading);
 
-/* The box as it stands. `oldest` is the least clock that a read may begin at: one above the newest
- * discarded, or the first message's where nothing was discarded and there is one. */
+/* The box as it stands. A read may begin at any clock above `discarded`. */
 struct box_state {
     uint64_t clock;     /* the coordinator's */
     uint64_t oldest;    /* of the messages kept; 0: none kept */

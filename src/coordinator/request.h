@@ -86,8 +86,8 @@ struct request {
             uint64_t seen;
         } clock_witness;
         struct {
-            uint64_t before;   /* clocks below this */
-            uint64_t older_ns; /* or, where not 0, timestamps below this */
+            uint64_t before;   /* clocks below this; 0: off */
+            uint64_t older_ns; /* and timestamps below this; 0: off */
         } trim;
         struct {
             struct retention keep;
@@ -133,15 +133,18 @@ struct request {
         } txn;
     } in;
 
-    /* Results, valid once the request is done. */
+    /* Results, valid once the request is done. What runs in steps keeps its place in `clock` and
+     * `number`, which are 0 when it is submitted. */
     int status;      /* 0 or a negative LS_E... */
     bool again;      /* more of the same is left: the sequencer runs it once more */
-    uint64_t clock;  /* of the change; CLOCK_NEXT: the first; JOIN: joined; EPOCH: the epoch */
+    uint64_t clock;  /* of the change; CLOCK_NEXT: the first; JOIN: joined; EPOCH: the epoch;
+                      * TRIM: the newest message when it began, which is as far as it goes */
     uint64_t number; /* JOIN: the last seq; TRIM, RETAIN: discarded so far; EXPIRE: 1 if it did */
     struct ls_error *error; /* where a sentence for `status` is put; never NULL */
 
     /* The sequencer's own, as is `next` while it has the request. */
     bool done;
+    uint64_t clock_before;
     uint64_t number_before;
 };
 

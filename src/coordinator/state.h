@@ -53,7 +53,7 @@ int state_room(struct coordinator *c, enum store_room room, size_t bytes, struct
 /* Appends a message under the clock in it, on the chain. Sets timestamp and check. */
 int state_append(struct coordinator *c, struct message *message, struct ls_error *error);
 
-/* Ticks, and appends the O message that tells of a change of `key`. `value` NULL: deleted. `clock` is the change's. */
+/* Appends the O message that tells of the change of `key` under `clock`. `value` NULL: deleted. */
 int state_tell(struct coordinator *c, const struct key *key, const struct buf *value,
                uint64_t previous, const struct binding *as, uint64_t clock, struct ls_error *error);
 

@@ -118,10 +118,11 @@ static int run_together(struct sequencer *s, struct request *first, struct ls_er
     return rc;
 }
 
-/* What was added up in a run that was undone is taken back. */
-static void forget_numbers(struct request *first)
+/* What requests keep between their steps is as it was before a run that was undone. */
+static void forget_steps(struct request *first)
 {
     for (struct request *request = first; request != NULL; request = request->next) {
+        request->clock = request->clock_before;
         request->number = request->number_before;
     }
 }
@@ -132,7 +133,7 @@ static int run_list(struct sequencer *s, struct request *first, struct ls_error 
     int rc;
     int races = 0;
     while ((rc = run_together(s, first, error)) < 0) {
-        forget_numbers(first);
+        forget_steps(first);
         if (rc != LS_ERETRY || races++ == RETRIES_MAX) {
             break;
         }
@@ -157,6 +158,7 @@ static void run_batch(struct sequencer *s, struct list *batch)
 {
     struct ls_error error;
     for (struct request *request = batch->first; request != NULL; request = request->next) {
+        request->clock_before = request->clock;
         request->number_before = request->number;
     }
     if (run_list(s, batch->first, &error) == 0) {
@@ -198,7 +200,6 @@ static void settle_batch(struct sequencer *s, struct list *batch)
     s->counters.retries += s->batch_retries;
     s->batch_commit_us = 0;
     s->batch_retries = 0;
-    s->counters.requests += batch->count;
     if (batch->count > s->counters.batch_max) {
         s->counters.batch_max = batch->count;
     }
@@ -207,6 +208,7 @@ static void settle_batch(struct sequencer *s, struct list *batch)
         if (request->again) {
             list_push(&s->queued, request);
         } else {
+            s->counters.requests++;
             s->counters.refused += request->status < 0;
             list_push(&done, request);
         }
