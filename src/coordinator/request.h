@@ -143,7 +143,7 @@ struct request {
     struct ls_error *error; /* where a sentence for `status` is put; never NULL */
 
     /* The sequencer's own, as is `next` while it has the request. */
-    bool done;
+    void *waiter;
     uint64_t clock_before;
     uint64_t number_before;
 };

@@ -8,10 +8,13 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/error.h"
+#include "base/futex.h"
 
 /* A batch is ended before it would weigh more than this. */
 #define BATCH_BYTES_MAX ((size_t)32 << 20)
@@ -33,11 +36,11 @@ struct sequencer {
 
     pthread_mutex_t mutex;
     pthread_cond_t queued_cond; /* served: something was queued, or stop */
-    pthread_cond_t done_cond;   /* embedded: a batch is done */
     struct list queued;
-    struct list done; /* served */
-    bool running;     /* embedded: a thread runs batches for all */
-    bool idle;        /* served: the thread waits */
+    struct list done;  /* served */
+    bool running;      /* embedded: a thread leads, or was told to */
+    size_t last_batch; /* embedded: requests in it */
+    bool idle;         /* served: the thread waits */
     bool stop;
     struct sequencer_counters counters;
     uint64_t batch_commit_us; /* of the batch under way, until it is settled */
@@ -231,7 +234,6 @@ int sequencer_open(struct sequencer **out, struct store *store, struct ls_error 
     s->now_ns = wall_clock;
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->queued_cond, NULL);
-    pthread_cond_init(&s->done_cond, NULL);
     *out = s;
     return 0;
 }
@@ -248,7 +250,6 @@ void sequencer_close(struct sequencer *s)
         pthread_mutex_unlock(&s->mutex);
         pthread_join(s->thread, NULL);
     }
-    pthread_cond_destroy(&s->done_cond);
     pthread_cond_destroy(&s->queued_cond);
     pthread_mutex_destroy(&s->mutex);
     coordinator_close(s->coordinator);
@@ -333,41 +334,89 @@ struct request *sequencer_take(struct sequencer *s)
 
 /* ---- embedded --------------------------------------------------------------------------------- */
 
-/* Runs batches, for whoever queued them, until `mine` is done; the mutex is held. */
-static void lead(struct sequencer *s, const struct request *mine)
+/* A thread in sequencer_run, on its stack. Sleeps until its request is done, or until it is its turn to
+ * run a batch for all that are queued. */
+struct waiter {
+    _Atomic uint32_t state;
+};
+
+enum { WAITER_SLEEPS, WAITER_LEADS, WAITER_DONE };
+
+static void waiter_wake(struct waiter *waiter, uint32_t state)
 {
-    s->running = true;
-    while (!mine->done) {
-        struct list batch = take_batch(s);
+    /* Once the state is set the waiter may be gone. */
+    atomic_store_explicit(&waiter->state, state, memory_order_release);
+    futex_wake(&waiter->state);
+}
+
+static uint32_t waiter_sleep(struct waiter *waiter)
+{
+    uint32_t state;
+    while ((state = atomic_load_explicit(&waiter->state, memory_order_acquire)) == WAITER_SLEEPS) {
+        futex_wait(&waiter->state, WAITER_SLEEPS);
+    }
+    return state;
+}
+
+/* Those whose batch was just done are about to queue their next requests: lets them, as long as each
+ * turn brings more, so that one flush serves them all. The mutex is held. */
+static void gather(struct sequencer *s)
+{
+    size_t before;
+    if (s->last_batch <= 1) {
+        return;
+    }
+    do {
+        before = s->queued.count;
         pthread_mutex_unlock(&s->mutex);
-        run_batch(s, &batch);
+        sched_yield();
         pthread_mutex_lock(&s->mutex);
-        settle_batch(s, &batch);
-        for (struct request *request = batch.first, *next; request != NULL; request = next) {
-            next = request->next;
-            request->done = true;
+    } while (s->queued.count > before && s->queued.count < BATCH_REQUESTS_MAX);
+}
+
+/* Runs one batch for whoever queued its requests, hands the lead to the next, and wakes whose
+ * requests are done. */
+static void lead(struct sequencer *s, struct waiter *mine)
+{
+    pthread_mutex_lock(&s->mutex);
+    gather(s);
+    struct list batch = take_batch(s);
+    pthread_mutex_unlock(&s->mutex);
+    run_batch(s, &batch);
+    pthread_mutex_lock(&s->mutex);
+    s->last_batch = batch.count;
+    settle_batch(s, &batch);
+    struct waiter *next_leader = s->queued.first == NULL ? NULL : s->queued.first->waiter;
+    s->running = next_leader != NULL;
+    pthread_mutex_unlock(&s->mutex);
+    for (struct request *request = batch.first, *next; request != NULL; request = next) {
+        next = request->next;
+        if (request->waiter == mine) {
+            atomic_store_explicit(&mine->state, WAITER_DONE, memory_order_relaxed);
+        } else {
+            waiter_wake(request->waiter, WAITER_DONE);
         }
-        if (mine->done) {
-            s->running = false;
-        }
-        pthread_cond_broadcast(&s->done_cond);
+    }
+    if (next_leader != NULL) {
+        waiter_wake(next_leader, WAITER_LEADS);
     }
 }
 
 int sequencer_run(struct sequencer *s, struct request *request)
 {
     assert(!s->started);
-    request->done = false;
+    struct waiter mine = {WAITER_SLEEPS};
+    request->waiter = &mine;
     pthread_mutex_lock(&s->mutex);
     list_push(&s->queued, request);
-    while (!request->done) {
-        if (s->running) {
-            pthread_cond_wait(&s->done_cond, &s->mutex);
-        } else {
-            lead(s, request);
-        }
-    }
+    bool leads = !s->running;
+    s->running = true;
     pthread_mutex_unlock(&s->mutex);
+    while (leads || waiter_sleep(&mine) == WAITER_LEADS) {
+        atomic_store_explicit(&mine.state, WAITER_SLEEPS, memory_order_relaxed);
+        lead(s, &mine);
+        leads = false;
+    }
     return request->status;
 }
 
