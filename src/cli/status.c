@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lockstep status: a coordinator on one screen. What every kind has comes through the library; a
+ * directory adds its size on disk, a server what it says of itself in INFO.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/talk.h"
+#include "codec/key.h"
+#include "coordinator/read.h"
+#include "store/store.h"
+
+struct status {
+    uint64_t clock;
+    ls_box_info box;
+    uint64_t nodes[3]; /* by ls_node_state */
+    bool has_store;    /* a directory */
+    uint64_t objects;
+    struct store_stat store;
+    struct talk talk; /* a server: holds the INFO text */
+    bool has_info;
+    ls_bytes info;
+};
+
+/* ---- asking ----------------------------------------------------------------------------------- */
+
+static int ask_library(const struct cli *cli, struct status *status)
+{
+    ls *handle;
+    ls_nodes *nodes;
+    int result = cli_open(cli, ACCESS_READ, &handle);
+    if (result != EXIT_OK) {
+        return result;
+    }
+    if (ls_clock_get(handle, &status->clock) != 0 || ls_box_info_get(handle, &status->box) != 0 ||
+        ls_node_list(handle, &nodes) != 0) {
+        result = cli_fail_ls();
+    } else {
+        for (size_t i = 0; i < ls_nodes_count(nodes); i++) {
+            status->nodes[ls_nodes_get(nodes, i)->state]++;
+        }
+        ls_nodes_free(nodes);
+    }
+    ls_close(handle);
+    return result;
+}
+
+static int ask_store(const char *directory, struct status *status)
+{
+    struct store_options options = {.read_only = true};
+    struct ls_error error;
+    struct store *store;
+    struct reading reading;
+    int rc = store_lmdb.open(&store, directory, &options, &error);
+    if (rc != 0) {
+        return cli_fail_error(&error);
+    }
+    rc = reading_begin(&reading, store, &error);
+    if (rc == 0) {
+        rc = store->driver->count(reading.txn, KEY_OBJECT, &status->objects, &error);
+        reading_end(&reading);
+    }
+    rc = rc != 0 ? rc : store->driver->stat(store, &status->store, &error);
+    store_close(store);
+    status->has_store = rc == 0;
+    return rc == 0 ? EXIT_OK : cli_fail_error(&error);
+}
+
+static int ask_server(const struct cli *cli, struct status *status)
+{
+    struct endpoint endpoint;
+    struct ls_error error;
+    ls_bytes argv[1] = {bytes_of_text("INFO")};
+    const struct resp_value *reply;
+    int rc = endpoint_parse(&endpoint, cli->url, &error);
+    rc = rc != 0 ? rc : talk_open(&status->talk, &endpoint, &error);
+    if (rc != 0) {
+        return cli_fail_error(&error);
+    }
+    status->has_info = true;
+    if (talk_call(&status->talk, 1, argv, &reply, &error) != 0) {
+        return cli_fail_error(&error);
+    }
+    status->info = reply->text;
+    return EXIT_OK;
+}
+
+/* The lines of INFO one by one: "name:value". False at its end. */
+static bool next_info(ls_bytes *rest, ls_bytes *name, ls_bytes *value)
+{
+    while (rest->size > 0) {
+        const char *line = rest->data;
+        const char *feed = memchr(line, '\n', rest->size);
+        size_t size = feed != NULL ? (size_t)(feed - line) : rest->size;
+        size_t used = size + (feed != NULL);
+        rest->data = line + used;
+        rest->size -= used;
+        size -= size > 0 && line[size - 1] == '\r';
+        const char *colon = memchr(line, ':', size);
+        if (colon != NULL && *line != '#') {
+            *name = bytes_of(line, (size_t)(colon - line));
+            *value = bytes_of(colon + 1, size - name->size - 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool find_info(const struct status *status, const char *wanted, ls_bytes *value)
+{
+    ls_bytes rest = status->info;
+    ls_bytes name;
+    while (next_info(&rest, &name, value)) {
+        if (bytes_equal(name, bytes_of_text(wanted))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- telling ---------------------------------------------------------------------------------- */
+
+/* What is shown of INFO, in this order, where the server says it. */
+static const struct {
+    const char *name;
+    const char *label;
+} shown[] = {
+    {"lockstep_version", "version"},
+    {"process_id", "process"},
+    {"uptime_in_seconds", "uptime, s"},
+    {"connected_clients", "connections"},
+    {"watchers", "watchers"},
+    {"objects", "objects"},
+    {"total_commands_processed", "commands"},
+    {"instantaneous_ops_per_sec", "commands/s"},
+    {"batches", "commits"},
+    {"batch_max", "largest batch"},
+    {"used_memory_rss_human", "memory"},
+    {"store_used", "store, bytes"},
+};
+
+static void row(const struct cli *cli, const char *label)
+{
+    printf("%s%-14s%s ", cli_colour(cli, COLOUR_DIM), label, cli_colour(cli, COLOUR_NONE));
+}
+
+static int tell_text(const struct cli *cli, const struct status *status)
+{
+    char size[SHOW_SIZE_SIZE];
+    char other[SHOW_SIZE_SIZE];
+    const ls_box_info *box = &status->box;
+    row(cli, status->has_info ? "server" : "store");
+    printf("%s%s%s\n", cli_colour(cli, COLOUR_BOLD), cli->url, cli_colour(cli, COLOUR_NONE));
+    row(cli, "clock");
+    printf("%" PRIu64 "\n", status->clock);
+    row(cli, "box");
+    show_size(size, box->bytes);
+    if (box->count > 0) {
+        printf("%" PRIu64 " messages, %s, clocks %" PRIu64 " to %" PRIu64 "\n", box->count, size,
+               box->oldest, box->newest);
+    } else {
+        printf("empty\n");
+    }
+    row(cli, "nodes");
+    printf("%" PRIu64 " up, %" PRIu64 " leaving, %" PRIu64 " down\n", status->nodes[LS_NODE_UP],
+           status->nodes[LS_NODE_LEAVING], status->nodes[LS_NODE_DOWN]);
+    if (status->has_store) {
+        row(cli, "objects");
+        printf("%" PRIu64 "\n", status->objects);
+        row(cli, "disk");
+        show_size(size, status->store.bytes_used);
+        show_size(other, status->store.bytes_file);
+        printf("%s used of a file of %s\n", size, other);
+        row(cli, "commits");
+        printf("%" PRIu64 "\n", status->store.commits);
+    }
+    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+        ls_bytes value;
+        if (find_info(status, shown[i].name, &value)) {
+            row(cli, shown[i].label);
+            printf("%.*s\n", (int)value.size, (const char *)value.data);
+        }
+    }
+    return EXIT_OK;
+}
+
+static int tell_json(const struct cli *cli, const struct status *status)
+{
+    struct json json = {0};
+    json_text(&json, "url", cli->url);
+    json_number(&json, "clock", status->clock);
+    json_open(&json, "box");
+    json_number(&json, "oldest", status->box.oldest);
+    json_number(&json, "newest", status->box.newest);
+    json_number(&json, "count", status->box.count);
+    json_number(&json, "bytes", status->box.bytes);
+    json_close(&json);
+    json_open(&json, "nodes");
+    json_number(&json, "up", status->nodes[LS_NODE_UP]);
+    json_number(&json, "leaving", status->nodes[LS_NODE_LEAVING]);
+    json_number(&json, "down", status->nodes[LS_NODE_DOWN]);
+    json_close(&json);
+    if (status->has_store) {
+        json_number(&json, "objects", status->objects);
+        json_open(&json, "store");
+        json_number(&json, "bytes_used", status->store.bytes_used);
+        json_number(&json, "bytes_file", status->store.bytes_file);
+        json_number(&json, "bytes_free", status->store.bytes_free);
+        json_number(&json, "bytes_limit", status->store.bytes_limit);
+        json_number(&json, "commits", status->store.commits);
+        json_number(&json, "readers", status->store.readers);
+        json_close(&json);
+    }
+    if (status->has_info) {
+        ls_bytes rest = status->info;
+        ls_bytes name;
+        ls_bytes value;
+        json_open(&json, "info");
+        while (next_info(&rest, &name, &value)) {
+            char text[64];
+            snprintf(text, sizeof(text), "%.*s", (int)name.size, (const char *)name.data);
+            json_bytes(&json, text, value);
+        }
+        json_close(&json);
+    }
+    int result = json_print(&json);
+    buf_free(&json.text);
+    return result;
+}
+
+static int run_status(struct cli *cli)
+{
+    struct status status = {0};
+    const char *directory = cli_directory(cli);
+    int result = ask_library(cli, &status);
+    if (result == EXIT_OK && directory != NULL) {
+        result = ask_store(directory, &status);
+    } else if (result == EXIT_OK) {
+        result = ask_server(cli, &status);
+    }
+    if (result == EXIT_OK) {
+        result = cli->json ? tell_json(cli, &status) : tell_text(cli, &status);
+    }
+    if (status.has_info) {
+        talk_close(&status.talk);
+    }
+    return result;
+}
+
+const struct command command_status = {
+    .name = "status",
+    .arguments = "",
+    .summary = "Show clock, box, nodes and the state of the store or server",
+    .text = "",
+    .run = run_status,
+};

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/talk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "resp/writer.h"
+
+#define TIMEOUT_S 10
+
+int endpoint_parse(struct endpoint *out, const char *url, struct ls_error *error)
+{
+    const char *rest;
+    if (strncmp(url, "lockstep://", 11) == 0) {
+        out->redis = false;
+        rest = url + 11;
+    } else if (strncmp(url, "redis://", 8) == 0) {
+        out->redis = true;
+        rest = url + 8;
+    } else {
+        return error_set(error, LS_EINVAL, 0,
+                         "a server is named as lockstep://HOST[:PORT] or redis://HOST[:PORT], "
+                         "not '%s'",
+                         url);
+    }
+    snprintf(out->port, sizeof(out->port), "%s", out->redis ? "6379" : "7411");
+
+    bool bracket = *rest == '['; /* an IPv6 address */
+    rest += bracket;
+    size_t size = strcspn(rest, bracket ? "]" : ":/");
+    const char *after = rest + size;
+    if (bracket && *after == ']') {
+        after++;
+    }
+    size_t port_size = *after == ':' ? strcspn(after + 1, "/") : 0;
+    if (size == 0 || size >= sizeof(out->host) || port_size >= sizeof(out->port) ||
+        (*after == ':' && port_size == 0)) {
+        return error_set(error, LS_EINVAL, 0, "'%s' is no server's URL", url);
+    }
+    memcpy(out->host, rest, size);
+    out->host[size] = '\0';
+    if (port_size > 0) {
+        memcpy(out->port, after + 1, port_size);
+        out->port[port_size] = '\0';
+    }
+    return 0;
+}
+
+static int connect_to(const struct endpoint *endpoint, struct ls_error *error)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+    int rc = getaddrinfo(endpoint->host, endpoint->port, &hints, &found);
+    if (rc != 0) {
+        return error_set(error, LS_ECONN, 0, "%s: %s", endpoint->host, gai_strerror(rc));
+    }
+    int fd = -1;
+    int failure = 0;
+    for (struct addrinfo *at = found; at != NULL && fd < 0; at = at->ai_next) {
+        struct timeval timeout = {.tv_sec = TIMEOUT_S};
+        int on = 1;
+        fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC, at->ai_protocol);
+        if (fd < 0) {
+            failure = errno;
+            continue;
+        }
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        if (connect(fd, at->ai_addr, at->ai_addrlen) != 0) {
+            failure = errno;
+            close(fd);
+            fd = -1;
+        }
+    }
+    freeaddrinfo(found);
+    if (fd < 0) {
+        return error_set(error, LS_ECONN, 0, "no connection to %s port %s: %s", endpoint->host,
+                         endpoint->port, strerror(failure));
+    }
+    return fd;
+}
+
+static int authenticate(struct talk *talk, const struct endpoint *endpoint, struct ls_error *error)
+{
+    const char *user = getenv("LOCKSTEP_USER");
+    const char *password = getenv("LOCKSTEP_PASSWORD");
+    if (password == NULL || endpoint->redis) {
+        return 0;
+    }
+    ls_bytes argv[3] = {bytes_of_text("AUTH"), bytes_of_text(user != NULL ? user : "default"),
+                        bytes_of_text(password)};
+    const struct resp_value *reply;
+    return talk_call(talk, 3, argv, &reply, error);
+}
+
+int talk_open(struct talk *talk, const struct endpoint *endpoint, struct ls_error *error)
+{
+    *talk = (struct talk){.fd = connect_to(endpoint, error)};
+    if (talk->fd < 0) {
+        return talk->fd;
+    }
+    int rc = authenticate(talk, endpoint, error);
+    if (rc != 0) {
+        talk_close(talk);
+    }
+    return rc;
+}
+
+static void forget(struct talk *talk)
+{
+    buf_free(&talk->in);
+    resp_reply_free(&talk->reply);
+}
+
+void talk_close(struct talk *talk)
+{
+    close(talk->fd);
+    forget(talk);
+}
+
+int talk_take(struct talk *talk)
+{
+    int flags = fcntl(talk->fd, F_GETFL);
+    fcntl(talk->fd, F_SETFL, flags | O_NONBLOCK);
+    forget(talk);
+    return talk->fd;
+}
+
+static int send_all(struct talk *talk, ls_bytes bytes, struct ls_error *error)
+{
+    const char *at = bytes.data;
+    size_t left = bytes.size;
+    while (left > 0) {
+        ssize_t sent = send(talk->fd, at, left, MSG_NOSIGNAL);
+        if (sent < 0 && errno != EINTR) {
+            return error_set(error, LS_ECONN, 0, "the connection failed: %s", strerror(errno));
+        }
+        if (sent > 0) {
+            at += sent;
+            left -= (size_t)sent;
+        }
+    }
+    return 0;
+}
+
+static int receive(struct talk *talk, struct ls_error *error)
+{
+    if (buf_reserve(&talk->in, 16384) != 0) {
+        return error_code(error, LS_ENOMEM);
+    }
+    struct buf *in = &talk->in;
+    ssize_t got = recv(talk->fd, in->data + in->size, in->capacity - in->size, 0);
+    if (got == 0) {
+        return error_set(error, LS_ECONN, 0, "the server closed the connection");
+    }
+    if (got < 0 && errno != EINTR) {
+        return error_set(error, LS_ECONN, 0, "no answer from the server: %s", strerror(errno));
+    }
+    in->size += got > 0 ? (size_t)got : 0;
+    return 0;
+}
+
+/* An error reply's word and text as an error. */
+static int refuse(const struct resp_value *reply, struct ls_error *error)
+{
+    const char *text = reply->text.data;
+    size_t word = 0;
+    while (word < reply->text.size && text[word] != ' ') {
+        word++;
+    }
+    return error_set(error, error_from_word(text, word), 0, "%.*s", (int)reply->text.size, text);
+}
+
+int talk_call(struct talk *talk, size_t argc, const ls_bytes *argv, const struct resp_value **reply,
+              struct ls_error *error)
+{
+    struct buf request = {0};
+    int rc = resp_request(&request, argc, argv);
+    rc = rc != 0 ? error_code(error, rc) : send_all(talk, buf_bytes(&request), error);
+    buf_free(&request);
+    if (rc != 0) {
+        return rc;
+    }
+    buf_drop(&talk->in, talk->consumed);
+    talk->consumed = 0;
+    while ((rc = resp_reply_parse(&talk->reply, buf_bytes(&talk->in), &talk->consumed, error)) ==
+           0) {
+        rc = receive(talk, error);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    *reply = &talk->reply.values[0];
+    return (*reply)->type == RESP_ERROR ? refuse(*reply, error) : 0;
+}
