@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What must hold of a store after every commit, found out from its records alone. */
+#include "audit.h"
+
+#include "base/error.h"
+#include "codec/key.h"
+#include "coordinator/layout.h"
+#include "coordinator/read.h"
+
+struct audit {
+    struct reading reading;
+    struct box_state box;
+    struct ls_error *error;
+};
+
+static int wrong(struct audit *audit, uint64_t number, const char *what)
+{
+    return error_set(audit->error, LS_ECORRUPT, number, "%s (%llu)", what,
+                     (unsigned long long)number);
+}
+
+/* Calls `visit` for each record of the category. */
+static int each(struct audit *audit, enum key_category category,
+                int (*visit)(struct audit *audit, void *context, ls_bytes key, ls_bytes value),
+                void *context)
+{
+    const struct store_driver *driver = audit->reading.store->driver;
+    struct key first;
+    struct store_cursor *cursor;
+    ls_bytes key, value;
+    key_first(&first, category);
+    int rc = driver->scan(audit->reading.txn, key_bytes(&first), bytes_of(NULL, 0), false, &cursor,
+                          audit->error);
+    if (rc < 0) {
+        return rc;
+    }
+    while ((rc = driver->next(cursor, &key, &value, audit->error)) > 0) {
+        rc = visit(audit, context, key, value);
+        if (rc < 0) {
+            break;
+        }
+    }
+    driver->scan_end(cursor);
+    return rc;
+}
+
+struct walk {
+    uint64_t clock; /* of the message before */
+    uint64_t chain;
+    uint64_t count;
+    uint64_t bytes;
+};
+
+/* A message about an object must be what the object is, or be older. */
+static int check_change(struct audit *audit, const struct message *message)
+{
+    struct change change;
+    struct object object;
+    ls_bytes value;
+    if (change_decode(&change, message->object, audit->error) < 0) {
+        return wrong(audit, message->clock, "the change in this message cannot be read");
+    }
+    if (change.previous >= message->clock) {
+        return wrong(audit, message->clock, "this change replaces a later one");
+    }
+    if (*(const uint8_t *)change.key.data != KEY_OBJECT) {
+        return 0;
+    }
+    int rc = audit->reading.store->driver->get(audit->reading.txn, change.key, &value);
+    if (rc == LS_ENOTFOUND) {
+        return 0;
+    }
+    if (rc < 0 || object_decode(&object, value, audit->error) < 0) {
+        return wrong(audit, message->clock, "the object of this message cannot be read");
+    }
+    if (object.modified < message->clock) {
+        return wrong(audit, message->clock, "the object is older than this message about it");
+    }
+    if (object.modified == message->clock &&
+        (!change.has_value || !bytes_equal(change.value, value))) {
+        return wrong(audit, message->clock, "the object is not what this message says");
+    }
+    return 0;
+}
+
+static int visit_message(struct audit *audit, void *context, ls_bytes key, ls_bytes value)
+{
+    struct walk *walk = context;
+    struct key_parts parts;
+    struct message message;
+    if (key_decode(&parts, key, audit->error) < 0 ||
+        message_decode(&message, value, audit->error) < 0) {
+        return wrong(audit, walk->clock, "the message after this one cannot be read");
+    }
+    if (parts.clock <= walk->clock) {
+        return wrong(audit, parts.clock, "this clock was discarded or is there twice");
+    }
+    if (message.clock != parts.clock || message.type != parts.type) {
+        return wrong(audit, parts.clock, "this message has the key of another");
+    }
+    if (message_verify(value, walk->chain, audit->error) < 0) {
+        return wrong(audit, parts.clock, "the chain of checks is broken at this message");
+    }
+    walk->clock = message.clock;
+    walk->chain = message.check;
+    walk->count++;
+    walk->bytes += key.size + value.size;
+    return message.type == LS_OBJECT ? check_change(audit, &message) : 0;
+}
+
+static int check_box(struct audit *audit)
+{
+    const struct box_state *box = &audit->box;
+    struct walk walk = {.clock = box->discarded, .chain = box->discarded_chain};
+    int rc = each(audit, KEY_MESSAGE, visit_message, &walk);
+    if (rc < 0) {
+        return rc;
+    }
+    if (walk.count != box->count) {
+        return wrong(audit, walk.count, "there are so many messages, not as many as recorded");
+    }
+    if (walk.bytes != box->bytes) {
+        return wrong(audit, walk.bytes, "the messages have so many bytes, not what is recorded");
+    }
+    if (walk.clock != box->newest || walk.chain != box->chain) {
+        return wrong(audit, walk.clock, "the newest message is this one, not the one recorded");
+    }
+    if (box->newest > box->clock) {
+        return wrong(audit, box->clock, "the clock is behind the newest message");
+    }
+    return 0;
+}
+
+static int visit_node(struct audit *audit, void *context, ls_bytes key, ls_bytes value)
+{
+    struct node node;
+    (void)context;
+    if (record_verify(value, key, audit->error) < 0 ||
+        node_decode(&node, value, audit->error) < 0 ||
+        !bytes_equal(node.host, bytes_of((const uint8_t *)key.data + 2, key.size - 2))) {
+        return wrong(audit, 0, "a node is damaged");
+    }
+    if (node.joined > node.modified || node.modified > audit->box.clock ||
+        node.clock > audit->box.clock) {
+        return wrong(audit, node.joined, "the node that joined then has clocks that cannot be");
+    }
+    return 0;
+}
+
+static int visit_object(struct audit *audit, void *context, ls_bytes key, ls_bytes value)
+{
+    struct object object;
+    struct node node;
+    struct key index;
+    ls_bytes entry, name;
+    uint64_t *owned = context;
+    if (record_verify(value, key, audit->error) < 0 ||
+        object_decode(&object, value, audit->error) < 0) {
+        return wrong(audit, 0, "an object is damaged");
+    }
+    if (object.created > object.modified || object.modified > audit->box.clock) {
+        return wrong(audit, object.modified, "the object modified then has clocks that cannot be");
+    }
+    if (object.owner.size == 0) {
+        return 0;
+    }
+    ++*owned;
+    owned_key(&index, object.owner, object.created);
+    if (audit->reading.store->driver->get(audit->reading.txn, key_bytes(&index), &entry) < 0 ||
+        owned_decode(&name, entry, audit->error) < 0 ||
+        !bytes_equal(name, bytes_of((const uint8_t *)key.data + 2, key.size - 2))) {
+        return wrong(audit, object.created, "the owned object created then is not in the index");
+    }
+    if (node_read(&audit->reading, object.owner, &node, audit->error) < 0 ||
+        node.state == NODE_DOWN) {
+        return wrong(audit, object.created, "the object created then outlived its owner");
+    }
+    return 0;
+}
+
+static int visit_producer(struct audit *audit, void *context, ls_bytes key, ls_bytes value)
+{
+    struct producer producer;
+    (void)context;
+    if (record_verify(value, key, audit->error) < 0 ||
+        producer_decode(&producer, value, audit->error) < 0 || producer.clock > audit->box.newest) {
+        return wrong(audit, 0, "a producer is damaged");
+    }
+    return 0;
+}
+
+static int visit_control(struct audit *audit, void *context, ls_bytes key, ls_bytes value)
+{
+    ls_bytes host;
+    uint64_t created;
+    uint64_t *indexed = context;
+    ls_bytes name = bytes_of((const uint8_t *)key.data + 2, key.size - 2);
+    if (record_verify(value, key, audit->error) < 0) {
+        return wrong(audit, 0, "a control record is damaged");
+    }
+    if (owned_name(name, &host, &created)) {
+        ++*indexed;
+    } else if (control_fields(name) == NULL) {
+        return wrong(audit, 0, "a control record has a name that is not known");
+    }
+    return 0;
+}
+
+int audit(struct store *store, struct ls_error *error)
+{
+    struct audit audit = {.error = error};
+    uint64_t owned = 0, indexed = 0;
+    int rc = reading_begin(&audit.reading, store, error);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = box_state_read(&audit.reading, &audit.box, error);
+    if (rc == 0) {
+        rc = check_box(&audit);
+    }
+    if (rc == 0) {
+        rc = each(&audit, KEY_NODE, visit_node, NULL);
+    }
+    if (rc == 0) {
+        rc = each(&audit, KEY_OBJECT, visit_object, &owned);
+    }
+    if (rc == 0) {
+        rc = each(&audit, KEY_PRODUCER, visit_producer, NULL);
+    }
+    if (rc == 0) {
+        rc = each(&audit, KEY_CONTROL, visit_control, &indexed);
+    }
+    if (rc == 0 && owned != indexed) {
+        rc = wrong(&audit, indexed, "the index has so many entries, not one an owned object");
+    }
+    reading_end(&audit.reading);
+    return rc;
+}
