@@ -320,8 +320,11 @@ static int compare_pairs(const void *a, const void *b, void *data)
 /* Puts the entries of the object that ends here in the order of their encoded keys. */
 static int sort_pairs(struct converter *converter, const struct level *level)
 {
+    size_t count = converter->pairs.size / sizeof(struct pair) - level->first_pair;
+    if (count == 0) {
+        return 0;
+    }
     struct pair *pairs = (struct pair *)converter->pairs.data + level->first_pair;
-    size_t count = converter->pairs.size / sizeof pairs[0] - level->first_pair;
     uint8_t *data = converter->out->data;
     bool in_order = true;
     for (size_t i = 0; i < count; i++) {

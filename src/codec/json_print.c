@@ -45,6 +45,9 @@ static int put_escape(struct buf *out, uint8_t byte)
 
 static int put_escaped(struct buf *out, ls_bytes text)
 {
+    if (text.size == 0) {
+        return 0;
+    }
     const uint8_t *data = text.data;
     size_t run = 0; /* where the bytes not yet written begin */
     size_t at = 0;
