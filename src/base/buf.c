@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A growable run of bytes. Growth doubles, so that appending is linear in all; it never gives memory
- * back before buf_free, and a failed growth leaves the content as it was.
+ * A growable run of bytes. Growth doubles, so that appending is linear in all; it never gives
+ * memory back before buf_free, and a failed growth leaves the content as it was.
  */
 #include "base/buf.h"
 

@@ -99,7 +99,7 @@ int error_from_word(const char *word, size_t size)
 #undef X
     };
 
-    /* The first entry is LS_EINVAL, so "ERR" finds it before the other codes that share the word. */
+    /* LS_EINVAL comes first, so "ERR" finds it before the other codes that share the word. */
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (strlen(words[i].word) == size && memcmp(words[i].word, word, size) == 0) {
             return words[i].code;

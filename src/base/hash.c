@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* XXH3-64, compiled in, so that the one-shot form is inlined for the short inputs that records are. */
+/* XXH3-64, compiled in, so that the one-shot form is inlined for inputs as short as records. */
 #include "base/hash.h"
 
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One line a sentence, one write a line, so that lines of several threads never mix. A sentence that
- * is too long is cut. Control characters are escaped: what a client sent can end up in a sentence,
- * and must not be able to forge a line or drive a terminal.
+ * One line a sentence, one write a line, so that lines of several threads never mix. A sentence
+ * that is too long is cut. Control characters are escaped: what a client sent can end up in a
+ * sentence, and must not be able to forge a line or drive a terminal.
  */
 #include "base/log.h"
 

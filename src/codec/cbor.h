@@ -17,9 +17,9 @@
  * first byte that is wrong as the number. */
 int cbor_check(ls_bytes item, struct ls_error *error);
 
-/* ---- items ------------------------------------------------------------------------------------ */
+/* ---- items ----------------------------------------------------------------------------------- */
 
-/* The major types of CBOR by their numbers, and the two that share a number with CBOR_ITEM_SIMPLE. */
+/* The major types of CBOR by their numbers, and the two that share that of CBOR_ITEM_SIMPLE. */
 enum cbor_item_kind {
     CBOR_ITEM_UINT = 0,
     CBOR_ITEM_NEGATIVE = 1, /* -1 - argument */
@@ -48,11 +48,11 @@ struct cbor_item {
 /* Reads the item at offset `at`. 0, or LS_EBADCBOR with the offset. Does not check UTF-8. */
 int cbor_read(struct cbor_item *out, ls_bytes in, size_t at, struct ls_error *error);
 
-/* Finds the end of the item at offset `at` with all that is nested in it, and checks it as cbor_check
- * does. */
+/* Finds the end of the item at offset `at` with all that is nested in it, and checks it as
+ * cbor_check does. */
 int cbor_skip(size_t *end, ls_bytes in, size_t at, struct ls_error *error);
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 #define CBOR_HEAD_SIZE_MAX 9
 
@@ -104,7 +104,7 @@ int cbor_put_map(struct buf *out, uint64_t pairs);
 int cbor_put_array(struct buf *out, uint64_t items);
 int cbor_put_simple(struct buf *out, enum cbor_simple value);
 
-/* ---- flat maps -------------------------------------------------------------------------------- */
+/* ---- flat maps ------------------------------------------------------------------------------- */
 
 /* One entry of a flat map. */
 enum cbor_kind { CBOR_UINT, CBOR_BYTES, CBOR_TEXT, CBOR_OTHER };
@@ -117,11 +117,10 @@ struct cbor_entry {
     size_t offset;   /* of the entry in the record */
 };
 
-/* Walks a map with text keys in deterministic order. Refuses indefinite lengths, heads that are not in
- * shortest form, keys that are not text, keys out of order or twice, and anything after the map, with
- * LS_ERECORD and the offset.
- * Start with cbor_map_open, then call cbor_map_next until it returns 0 (no more entries); 1 means
- * that *entry was filled. All pointers go into `record`. */
+/* Walks a map with text keys in deterministic order. Refuses indefinite lengths, heads that are not
+ * in shortest form, keys that are not text, keys out of order or twice, and anything after the map,
+ * with LS_ERECORD and the offset. Start with cbor_map_open, then call cbor_map_next until it
+ * returns 0 (no more entries); 1 means that *entry was filled. All pointers go into `record`. */
 struct cbor_map {
     ls_bytes record;
     size_t offset;

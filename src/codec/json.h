@@ -2,12 +2,12 @@
  * JSON to CBOR and back.
  *
  * To CBOR: deterministic encoding. Numbers written as integers stay integers where CBOR's reach
- * (-2^64 to 2^64-1), all others take the shortest float that holds the double exactly. Refused are a
- * duplicate key, a key with a NUL in it, a lone surrogate, a number too large for a double, anything
- * after the value, and nesting past CBOR_DEPTH_MAX.
+ * (-2^64 to 2^64-1), all others take the shortest float that holds the double exactly. Refused are
+ * a duplicate key, a key with a NUL in it, a lone surrogate, a number too large for a double,
+ * anything after the value, and nesting past CBOR_DEPTH_MAX.
  *
- * To JSON: byte strings become base64url without padding (RFC 8949, section 6.1), NaN, infinities and
- * undefined null, tags are dropped, other simple values become numbers. A map key that is not a
+ * To JSON: byte strings become base64url without padding (RFC 8949, section 6.1), NaN, infinities
+ * and undefined null, tags are dropped, other simple values become numbers. A map key that is not a
  * string becomes the text of its JSON; within such a key, a key that is an array or a map becomes
  * base64url of its encoding, so that quotes are never escaped more than once.
  */

@@ -76,7 +76,7 @@ static int check_object_name(ls_bytes name, struct ls_error *error)
     return 0;
 }
 
-/* Printable ASCII without spaces, so that a control key can be named in a sentence and as C text. */
+/* Printable ASCII without spaces, so that a control key can be named in a sentence. */
 static int check_control_name(ls_bytes name, struct ls_error *error)
 {
     if (name.size == 0 || name.size > CONTROL_SIZE_MAX) {

@@ -43,8 +43,8 @@ struct key_parts {
     uint8_t unescaped[KEY_OBJECT_SIZE_MAX];
 };
 
-/* Encode. 0, LS_EKEY (empty, bad host text) or LS_ETOOBIG with the limit. In a KEY_VERSION each 0x00
- * of the name becomes 0x00 0xFF and 0x00 0x00 ends it; one that would so pass KEY_SIZE_MAX is
+/* Encode. 0, LS_EKEY (empty, bad host text) or LS_ETOOBIG with the limit. In a KEY_VERSION each
+ * 0x00 of the name becomes 0x00 0xFF and 0x00 0x00 ends it; one that would so pass KEY_SIZE_MAX is
  * LS_ETOOBIG. A control name is printable ASCII without spaces, else LS_EKEY. */
 int key_node(struct key *out, ls_bytes host, struct ls_error *error);
 int key_object(struct key *out, ls_bytes name, struct ls_error *error);
@@ -62,8 +62,8 @@ void key_message_from(struct key *out, uint64_t clock);
 bool key_after_prefix(struct key *key);
 
 /* Decode. 0, or LS_EKEY with a sentence that says what is wrong: the category, version or value
- * type that is not known, a size that is not right. Nothing is guessed. On failure *out may have been
- * written to. */
+ * type that is not known, a size that is not right. Nothing is guessed. On failure *out may have
+ * been written to. */
 int key_decode(struct key_parts *out, ls_bytes key, struct ls_error *error);
 
 /* A host name: 1 to 255 bytes of UTF-8 without control characters. 0, LS_EKEY, LS_ETOOBIG. */

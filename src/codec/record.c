@@ -2,7 +2,8 @@
 /*
  * Records as CBOR maps. Encoders write each key, in the deterministic order that the code itself
  * has, as bytes made at compile time into room reserved once, then hash what they wrote and insert
- * `check` at its place. Decoders walk the map once, next to a table of the fields in the same order.
+ * `check` at its place. Decoders walk the map once, next to a table of the fields in the same
+ * order.
  */
 #include "codec/record.h"
 
@@ -13,7 +14,7 @@
 #include "base/hash.h"
 #include "codec/cbor.h"
 
-/* Text keys with their CBOR heads, 0x60 and the size. Octal, because such an escape ends by itself. */
+/* Text keys with their CBOR heads, 0x60 plus the size, in octal: such an escape ends by itself. */
 #define K_ID        "\142id"
 #define K_KEY       "\143key"
 #define K_SEQ       "\143seq"
@@ -44,7 +45,7 @@
 #define CONTROL_NAMES_MAX    4
 #define CONTROL_KEY_SIZE_MAX 24 /* with a head of one byte */
 
-/* ---- encoding --------------------------------------------------------------------------------- */
+/* ---- encoding -------------------------------------------------------------------------------- */
 
 /* A record being written into room that is there already. */
 struct writer {
@@ -319,7 +320,7 @@ int control_encode(struct buf *out, const struct control *control, const char *c
     return 0;
 }
 
-/* ---- decoding --------------------------------------------------------------------------------- */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
 enum { OPTIONAL = 0, REQUIRED = 1 };
 
@@ -647,7 +648,7 @@ int control_decode(struct control *out, ls_bytes record, const char *const *name
     return rc;
 }
 
-/* ---- checks ----------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 /* Hashes the record as it was before `check` was inserted: one pair less, and without the entry. It
  * needs to know no field but that one, so it holds for records with keys that are not known. */
@@ -700,81 +701,4 @@ int message_verify(ls_bytes record, uint64_t previous_check, struct ls_error *er
 int record_verify(ls_bytes record, ls_bytes key, struct ls_error *error)
 {
     return verify(record, seed_of_key(key), error);
-}
-
-/* ---- names ------------------------------------------------------------------------------------ */
-
-static const char *const state_names[] = {
-    [NODE_UP] = "up",
-    [NODE_LEAVING] = "leaving",
-    [NODE_DOWN] = "down",
-};
-
-const char *node_state_name(enum node_state state)
-{
-    assert(state >= NODE_UP && state <= NODE_DOWN);
-    return state_names[state];
-}
-
-int node_state_from_name(ls_bytes name)
-{
-    for (int state = NODE_UP; state <= NODE_DOWN; state++) {
-        if (bytes_equal(name, bytes_of_text(state_names[state]))) {
-            return state;
-        }
-    }
-    return -1;
-}
-
-struct letter {
-    const char *word;
-    uint8_t letter;
-};
-
-static uint8_t ascii_lower(uint8_t byte)
-{
-    return byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte + 'a' - 'A') : byte;
-}
-
-static bool equal_without_case(ls_bytes text, const char *word)
-{
-    const uint8_t *at = text.data;
-    if (text.size != strlen(word)) {
-        return false;
-    }
-    for (size_t i = 0; i < text.size; i++) {
-        if (ascii_lower(at[i]) != (uint8_t)word[i]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The letter that the text is, or is the word of; -1 for neither. Words are in lower case. */
-static int find_letter(ls_bytes text, const struct letter *letters, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        const char letter[] = {(char)ascii_lower(letters[i].letter), '\0'};
-        if (equal_without_case(text, letters[i].word) || equal_without_case(text, letter)) {
-            return letters[i].letter;
-        }
-    }
-    return -1;
-}
-
-int message_type_from_text(ls_bytes text)
-{
-    static const struct letter types[] = {
-        {"object", 'O'}, {"database", 'D'}, {"collection", 'C'}, {"user", 'U'}};
-    return find_letter(text, types, sizeof types / sizeof types[0]);
-}
-
-int message_event_from_text(ls_bytes text, uint8_t type)
-{
-    static const struct letter events[] = {{"created", 'C'}, {"updated", 'U'}, {"deleted", 'D'}};
-    if (type == 'U' && text.size == 1) {
-        uint8_t byte = *(const uint8_t *)text.data;
-        return byte == '-' ? 0 : byte;
-    }
-    return find_letter(text, events, sizeof events / sizeof events[0]);
 }

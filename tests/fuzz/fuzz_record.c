@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records: the first byte chooses one, the rest is its encoding. A decoder refuses or takes it; what
- * it takes encodes to a record that decodes to the same and verifies, and no longer verifies with a
- * bit of it changed.
+ * Records: the first byte chooses one, the rest is its encoding. A decoder refuses or takes it;
+ * what it takes encodes to a record that decodes to the same and verifies, and no longer verifies
+ * with a bit of it changed.
  */
 #include <stdint.h>
 #include <stdlib.h>
