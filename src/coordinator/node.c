@@ -10,9 +10,6 @@
 #include "codec/clock.h"
 #include "coordinator/state.h"
 
-/* What the record of a node, and the message about it, may take. */
-#define NODE_ROOM 2048
-
 /* A node as it is stored, with the texts that a put would take away. */
 struct stored {
     struct key key;
@@ -185,6 +182,14 @@ int node_join(struct coordinator *c, struct request *request)
     return node_change(c, &stored.key, &node, previous, &as, node.joined, error);
 }
 
+/* Room for a change of what is stored: its record, and the message about it. */
+static int node_room(struct coordinator *c, const struct request *request,
+                     const struct stored *stored)
+{
+    return state_room(c, STORE_ROOM_DELETE, request_weight(request) + 2 * stored->node.meta.size,
+                      request->error);
+}
+
 int node_set_state(struct coordinator *c, struct request *request)
 {
     struct stored stored;
@@ -193,7 +198,7 @@ int node_set_state(struct coordinator *c, struct request *request)
     }
     int rc = bound_get(c, request->as, &stored, request->error);
     if (rc == 0) {
-        rc = state_room(c, STORE_ROOM_DELETE, NODE_ROOM, request->error);
+        rc = node_room(c, request, &stored);
     }
     if (rc == 0) {
         rc = clock_tick(&c->now.clock, 1, request->error);
@@ -214,7 +219,7 @@ int node_leave(struct coordinator *c, struct request *request)
     struct stored stored;
     int rc = bound_get(c, request->as, &stored, request->error);
     if (rc == 0) {
-        rc = state_room(c, STORE_ROOM_DELETE, NODE_ROOM, request->error);
+        rc = node_room(c, request, &stored);
     }
     if (rc < 0) {
         return rc;
@@ -247,7 +252,7 @@ static int node_touch(struct coordinator *c, struct request *request, uint64_t p
                        (unsigned long long)c->now.clock);
     }
     if (rc == 0) {
-        rc = state_room(c, STORE_ROOM_DELETE, NODE_ROOM, request->error);
+        rc = node_room(c, request, &stored);
     }
     if (rc < 0) {
         return rc;
@@ -282,7 +287,7 @@ int node_expire(struct coordinator *c, struct request *request)
         stored.node.beat != request->in.expire.beat) {
         return rc;
     }
-    rc = state_room(c, STORE_ROOM_DELETE, NODE_ROOM, error);
+    rc = node_room(c, request, &stored);
     if (rc == 0) {
         rc = clock_tick(&c->now.clock, 1, error);
     }

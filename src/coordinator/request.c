@@ -5,6 +5,9 @@
 /* Map keys, numbers, checks and the store's own share of a record, generously. */
 #define RECORD_WEIGHT 256
 
+/* A node and the message about it, but for its meta, which only the store knows. */
+#define NODE_WEIGHT 2048
+
 /* An object is stored twice, as itself and in its message, and may have an index entry. */
 static size_t object_weight(size_t key_size, size_t value_size)
 {
@@ -18,9 +21,10 @@ size_t request_weight(const struct request *request)
     case REQUEST_POST:
         return request->in.post.object.size + request->in.post.to.size + as_size + RECORD_WEIGHT;
     case REQUEST_NODE_JOIN:
-        return object_weight(request->in.join.host.size, request->in.join.meta.size) + as_size;
+        return object_weight(request->in.join.host.size, request->in.join.meta.size) +
+               2 * request->in.join.host.size;
     case REQUEST_OBJECT_PUT:
-        return object_weight(request->in.put.key.size, request->in.put.value.size) + 2 * as_size;
+        return object_weight(request->in.put.key.size, request->in.put.value.size) + 4 * as_size;
     case REQUEST_OBJECT_DEL:
         return request->in.del.key.size + as_size + RECORD_WEIGHT;
     case REQUEST_OBJECT_TXN: {
@@ -33,6 +37,12 @@ size_t request_weight(const struct request *request)
         }
         return weight;
     }
+    case REQUEST_NODE_STATE:
+    case REQUEST_NODE_LEAVE:
+    case REQUEST_NODE_ACK:
+    case REQUEST_NODE_BEAT:
+    case REQUEST_NODE_EXPIRE:
+        return NODE_WEIGHT;
     default:
         return RECORD_WEIGHT;
     }
