@@ -247,6 +247,14 @@ static int check_missing(struct walk *walk, struct ls_error *error)
     return rc < 0 ? rc : 0;
 }
 
+/* A store that nobody has opened for good yet: without even the control records. */
+static bool is_fresh(const struct check_totals *totals)
+{
+    return totals->faults == 0 && totals->controls + totals->messages + totals->nodes +
+                                          totals->objects + totals->producers + totals->versions ==
+                                      0;
+}
+
 int check_walk(struct reading *reading, const struct check_report *report,
                struct check_totals *totals, struct ls_error *error)
 {
@@ -260,11 +268,11 @@ int check_walk(struct reading *reading, const struct check_report *report,
             walk.last = walk.discarded.value[1];
         }
         rc = check_category(&walk, *category, error);
-        if (rc == 0 && *category == KEY_MESSAGE) {
-            check_box(&walk);
-        }
     }
     rc = rc != 0 ? rc : check_missing(&walk, error);
+    if (rc == 0 && !is_fresh(totals)) {
+        check_box(&walk);
+    }
     totals->clock = walk.clock;
     free(walk.latest.places);
     return rc;

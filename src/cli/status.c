@@ -123,24 +123,57 @@ static bool find_info(const struct status *status, const char *wanted, ls_bytes 
 
 /* ---- telling ---------------------------------------------------------------------------------- */
 
+enum kind { KIND_TEXT, KIND_SIZE, KIND_TIME };
+
 /* What is shown of INFO, in this order, where the server says it. */
 static const struct {
     const char *name;
     const char *label;
+    enum kind kind;
 } shown[] = {
-    {"lockstep_version", "version"},
-    {"process_id", "process"},
-    {"uptime_in_seconds", "uptime, s"},
-    {"connected_clients", "connections"},
-    {"watchers", "watchers"},
-    {"objects", "objects"},
-    {"total_commands_processed", "commands"},
-    {"instantaneous_ops_per_sec", "commands/s"},
-    {"batches", "commits"},
-    {"batch_max", "largest batch"},
-    {"used_memory_rss_human", "memory"},
-    {"store_used", "store, bytes"},
+    {"lockstep_version", "version", KIND_TEXT},
+    {"process_id", "process", KIND_TEXT},
+    {"uptime_in_seconds", "up for", KIND_TIME},
+    {"resident_bytes", "memory", KIND_SIZE},
+    {"connected_clients", "connections", KIND_TEXT},
+    {"watchers", "box watches", KIND_TEXT},
+    {"object_watchers", "object watches", KIND_TEXT},
+    {"total_commands_processed", "commands", KIND_TEXT},
+    {"requests", "changes", KIND_TEXT},
+    {"batches", "in batches", KIND_TEXT},
+    {"batch_max", "largest batch", KIND_TEXT},
+    {"store", "store", KIND_TEXT},
+    {"sync", "flushed", KIND_TEXT},
+    {"bytes_used", "disk used", KIND_SIZE},
+    {"bytes_file", "of a file of", KIND_SIZE},
 };
+
+/* "3 d 04:05:06". */
+static void show_duration(char out[SHOW_SIZE_SIZE], uint64_t seconds)
+{
+    unsigned hours = (unsigned)(seconds / 3600 % 24);
+    unsigned minutes = (unsigned)(seconds / 60 % 60);
+    snprintf(out, SHOW_SIZE_SIZE, "%" PRIu64 " d %02u:%02u:%02u", seconds / 86400, hours, minutes,
+             (unsigned)(seconds % 60));
+}
+
+static void show_info(enum kind kind, ls_bytes value)
+{
+    char digits[24];
+    char text[SHOW_SIZE_SIZE];
+    uint64_t number;
+    snprintf(digits, sizeof(digits), "%.*s", (int)value.size, (const char *)value.data);
+    if (kind == KIND_TEXT || !cli_parse_number(digits, &number)) {
+        printf("%.*s\n", (int)value.size, (const char *)value.data);
+        return;
+    }
+    if (kind == KIND_SIZE) {
+        show_size(text, number);
+    } else {
+        show_duration(text, number);
+    }
+    printf("%s\n", text);
+}
 
 static void row(const struct cli *cli, const char *label)
 {
@@ -181,7 +214,7 @@ static int tell_text(const struct cli *cli, const struct status *status)
         ls_bytes value;
         if (find_info(status, shown[i].name, &value)) {
             row(cli, shown[i].label);
-            printf("%.*s\n", (int)value.size, (const char *)value.data);
+            show_info(shown[i].kind, value);
         }
     }
     return EXIT_OK;
