@@ -1,0 +1,132 @@
+/*
+ * A connection: bytes in, commands run in their order, replies and pushes out.
+ *
+ * Rules:
+ *  1. Commands take effect and are answered in the order sent. Writes are queued at once; anything
+ *     else behind an unanswered write waits, and the parsing of the connection with it.
+ *  2. An idle connection holds no buffer. Reads go to a buffer shared by all; only what is left of
+ *     an incomplete or waiting command is kept here.
+ *  3. Replies gather in `out` and leave at the end of the loop's turn. With a write under way,
+ *     nothing else is handed to the socket; watches read on only when all of it is gone.
+ *  4. conn_close may be called at any time; the struct lives until the handle is closed and no write
+ *     of it is unanswered.
+ */
+#ifndef LS_SERVER_CONN_H
+#define LS_SERVER_CONN_H
+
+#include <uv.h>
+
+#include "base/buf.h"
+#include "coordinator/request.h"
+#include "resp/parser.h"
+#include "server/list.h"
+
+struct box_watch;
+struct command;
+struct frames_block;
+struct object_watch;
+struct read_wait;
+struct server;
+
+/* Why a connection's next command is not run. */
+enum pause {
+    PAUSE_ANSWERS = 1, /* it waits for writes before it */
+    PAUSE_OUTPUT = 2,  /* the client does not read its replies */
+    PAUSE_QUEUE = 4,   /* too much waits for the store */
+    PAUSE_READ = 8     /* an MSG.READ is under way */
+};
+
+/* Output waiting above which no more commands of a connection are run. */
+#define CONN_OUTPUT_PAUSE ((size_t)1024 * 1024)
+
+/* Bytes handed to the socket that it did not take at once. */
+struct conn_write {
+    uv_write_t request;
+    struct conn *conn;
+    struct buf bytes;           /* replies, or */
+    struct frames_block *block; /* a piece of the box, shared */
+    size_t size;
+};
+
+struct conn {
+    struct server *server;
+    uint64_t id;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } socket;
+    struct link all;
+    struct link dirty;  /* has output, or a watch with more to say */
+    struct link resume; /* may run commands again, or waits for the queue to shrink */
+    struct link watching;
+
+    struct resp_parser parser;
+    struct buf in;
+    size_t in_start;
+    struct buf out;
+    struct conn_write *writing;
+
+    uint8_t proto;
+    uint8_t pause; /* enum pause */
+    bool reading : 1;
+    bool authenticated : 1;
+    bool eof : 1;
+    bool closing : 1;   /* close once everything is written */
+    bool closed : 1;    /* uv_close was called */
+    bool unhandled : 1; /* the handle is closed */
+    bool turn : 1;      /* which of its two watches is to send next */
+    bool failed : 1;    /* a reply could not be written whole for want of memory */
+    uint32_t unanswered;
+
+    struct box_watch *box_watch;
+    struct object_watch *object_watch;
+    struct read_wait *read_wait;
+    struct binding *binding; /* of the last join */
+    bool bound;              /* that life goes on, as far as is known */
+    uint64_t beat_ms;        /* when presence last heard of it */
+
+    char *name;
+    char *library;         /* CLIENT SETINFO, "name" */
+    char *library_version; /* likewise */
+    uint64_t created_ms;
+    uint64_t active_ms;
+    uint64_t commands;
+    const struct command *last;
+};
+
+/* Takes the next client of a listening stream: NULL where there is no memory or it is gone. */
+struct conn *conn_accept(struct server *server, uv_stream_t *listener);
+
+/* Where replies go. Marks the connection for the end of the turn. */
+struct buf *conn_out(struct conn *conn);
+
+/* Output that waits, in bytes. */
+size_t conn_waiting(const struct conn *conn);
+
+/* Hands what it can to the socket, and lets watches read on. Never runs a command. */
+void conn_flush(struct conn *conn);
+
+/* Runs what waits in `in`, as far as it can. */
+void conn_resume(struct conn *conn);
+
+/* Takes a pause away; the connection goes on at the end of the turn. */
+void conn_unpause(struct conn *conn, enum pause pause);
+
+/* A write of this connection was answered. */
+void conn_answered(struct conn *conn);
+
+void conn_close(struct conn *conn);
+void conn_close_after_output(struct conn *conn);
+
+/* Hands buffers of one block to the socket; what it does not take follows by itself. Takes over one
+ * reference of the block (NULL: none). Afterwards `writing` says whether something is left. */
+void conn_send(struct conn *conn, const uv_buf_t *bufs, unsigned count, struct frames_block *block);
+/* The same for bytes of its own: takes over the memory and leaves *bytes empty. */
+void conn_send_bytes(struct conn *conn, struct buf *bytes);
+
+/* "ADDR:PORT" of the client, or of this side. */
+void conn_address(const struct conn *conn, bool local, char *out, size_t size);
+
+#endif

@@ -1,0 +1,19 @@
+/* Where clients come in: sockets that listen, and what a connection too many is told. */
+#ifndef LS_SERVER_LISTEN_H
+#define LS_SERVER_LISTEN_H
+
+#include "server/server.h"
+
+/* Opens every address of the setting `listen`. LS_EINVAL for what is no address, LS_EIO where it
+ * cannot be had; those already open stay so until listen_close. */
+int listen_open(struct server *server, struct ls_error *error);
+
+/* Lets clients in. */
+int listen_start(struct server *server, struct ls_error *error);
+
+void listen_close(struct server *server);
+
+/* Raises the limit of open files to what so many connections need; logs where it cannot. */
+void listen_raise_limit(uint64_t connections_max);
+
+#endif

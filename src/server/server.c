@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop: what a turn of it does, in which order, and how it starts and stops. It knows no
+ * command.
+ */
+#include "server/server.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "server/listen.h"
+#include "server/notify.h"
+#include "server/retain.h"
+#include "server/watch.h"
+
+#define QUIT_MS 5000 /* how long replies may take to leave when stopping */
+
+struct buf *server_scratch(struct server *server)
+{
+    if (server->scratch.capacity > 64 * 1024) {
+        buf_free(&server->scratch);
+    }
+    server->scratch.size = 0;
+    return &server->scratch;
+}
+
+/* ---- a turn of the loop ---- */
+
+/* Answers what the sequencer has finished. */
+static void on_done(uv_async_t *async)
+{
+    struct server *server = async->loop->data;
+    struct request *request = sequencer_take(server->sequencer);
+    if (request == NULL) {
+        return;
+    }
+    reads_end(&server->reads);
+    server->box_changed = true;
+    for (struct request *next; request != NULL; request = next) {
+        struct pending *pending = request->owner;
+        struct conn *conn = pending->conn;
+        next = request->next;
+        if (request->status != 0 && conn != NULL) {
+            server->stats.errors++;
+        }
+        pending->answer(pending);
+        queue_done(&server->queue, pending);
+        if (conn != NULL) {
+            conn_answered(conn);
+        }
+    }
+    if (server->queue.bytes <= server->config.queue_max / 2) {
+        LIST_EACH(at, after, &server->choked)
+        {
+            conn_unpause(LINK_OWNER(at, struct conn, resume), PAUSE_QUEUE);
+        }
+    }
+}
+
+static void on_woken(uv_async_t *async)
+{
+    struct server *server = async->loop->data;
+    server->box_changed = true;
+}
+
+static void resume_all(struct server *server)
+{
+    struct link taken;
+    list_take(&taken, &server->resume);
+    LIST_EACH(at, after, &taken)
+    {
+        list_remove(at);
+        conn_resume(LINK_OWNER(at, struct conn, resume));
+    }
+}
+
+static void flush_all(struct server *server)
+{
+    struct link taken;
+    list_take(&taken, &server->dirty);
+    while (!list_empty(&taken)) {
+        struct link *at = taken.next;
+        list_remove(at);
+        conn_flush(LINK_OWNER(at, struct conn, dirty));
+    }
+}
+
+static void wake_watches(struct server *server)
+{
+    LIST_EACH(at, after, &server->watchers)
+    {
+        struct conn *conn = LINK_OWNER(at, struct conn, watching);
+        if (conn->writing == NULL) {
+            conn_flush(conn);
+        }
+    }
+}
+
+static void try_to_end(struct server *server);
+
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+/* Behind everything that came in: see server.h for the order. */
+static void turn(struct server *server)
+{
+    resume_all(server);
+    queue_submit(&server->queue, server->sequencer);
+    flush_all(server);
+    bool changed = server->box_changed;
+    server->box_changed = false;
+    if (changed || server->reads_more) {
+        server->reads_more = reads_go_on(server, changed);
+    }
+    if (changed) {
+        wake_watches(server);
+        flush_all(server);
+    }
+    reads_end(&server->reads);
+    if (server->stopping) {
+        try_to_end(server);
+    }
+    if (server->reads_more || !list_empty(&server->dirty) || !list_empty(&server->resume)) {
+        uv_idle_start(&server->idle, on_idle);
+    } else {
+        uv_idle_stop(&server->idle);
+    }
+}
+
+/* ---- the epoch of this process ---- */
+
+/* The epoch names this process in the records of its nodes. Without room for it (a full store) the
+ * server works but for joins, and asks again. */
+static void on_epoch(struct pending *pending)
+{
+    struct server *server = pending->server;
+    server->asking = false;
+    if (pending->request.status == 0) {
+        server->nodes.epoch = pending->request.clock;
+    } else {
+        log_write(LOG_WARNING, "nodes cannot join yet: %s", pending->error.text);
+    }
+    if (server->ready || server->stopping) {
+        return;
+    }
+    server->ready = true;
+    struct ls_error error;
+    if (listen_start(server, &error) != 0) {
+        log_write(LOG_ERROR, "%s", error.text);
+        server->failed = true;
+        server_stop(server, "it cannot listen");
+        return;
+    }
+    notify("READY=1");
+    log_write(LOG_NOTICE, "ready");
+}
+
+static void ask_epoch(struct server *server)
+{
+    struct pending *pending = server->asking ? NULL : queue_new(&server->queue, 0);
+    if (pending == NULL) {
+        return;
+    }
+    server->asking = true;
+    pending->server = server;
+    pending->answer = on_epoch;
+    pending->request.kind = REQUEST_EPOCH;
+    queue_add(&server->queue, pending);
+}
+
+/* After timers, so that what they asked for does not wait for the next event. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    turn(prepare->loop->data);
+}
+
+static void on_check(uv_check_t *check)
+{
+    turn(check->loop->data);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct server *server = timer->loop->data;
+    uint64_t due_ms = nodes_tick(server);
+    if (server_now_ms(server) - server->ticked_ms >= 1000) {
+        server->ticked_ms = server_now_ms(server);
+        object_watches_tick(server);
+        retain_tick(server);
+        if (server->nodes.epoch == 0) {
+            ask_epoch(server);
+        }
+        if (server->box_watch_count == 0) {
+            frames_free(server->frames);
+        }
+    }
+    uv_timer_start(timer, on_tick, due_ms < 1000 ? due_ms : 1000, 0);
+}
+
+/* ---- stopping ---- */
+
+static void close_handle(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle)) {
+        uv_close(handle, NULL);
+    }
+}
+
+static void close_all(struct server *server)
+{
+    LIST_EACH(at, after, &server->conns)
+    {
+        conn_close(LINK_OWNER(at, struct conn, all));
+    }
+    sequencer_close(server->sequencer); /* its thread wakes the loop through `done` */
+    server->sequencer = NULL;
+    waker_stop(&server->waker);
+    close_handle((uv_handle_t *)&server->prepare);
+    close_handle((uv_handle_t *)&server->check);
+    close_handle((uv_handle_t *)&server->idle);
+    close_handle((uv_handle_t *)&server->tick);
+    close_handle((uv_handle_t *)&server->quit_timer);
+    close_handle((uv_handle_t *)&server->sigterm);
+    close_handle((uv_handle_t *)&server->sigint);
+    close_handle((uv_handle_t *)&server->done);
+    close_handle((uv_handle_t *)&server->woken);
+}
+
+/* Ends once every write is answered and every reply is written, or a slow client's time is up. */
+static void try_to_end(struct server *server)
+{
+    if (server->queue.count > 0) {
+        return;
+    }
+    bool late = !uv_is_active((uv_handle_t *)&server->quit_timer);
+    LIST_EACH(at, after, &server->conns)
+    {
+        struct conn *conn = LINK_OWNER(at, struct conn, all);
+        bool watches = conn->box_watch != NULL || conn->object_watch != NULL;
+        if (late || watches || (conn->writing == NULL && conn->out.size == 0)) {
+            conn_close(conn);
+        }
+    }
+    if (server->conn_count == 0) {
+        close_all(server);
+    }
+}
+
+static void on_quit_timer(uv_timer_t *timer)
+{
+    struct server *server = timer->loop->data;
+    log_write(LOG_WARNING, "some clients did not take their replies in time");
+    try_to_end(server);
+}
+
+void server_stop(struct server *server, const char *why)
+{
+    if (server->stopping) {
+        return;
+    }
+    server->stopping = true;
+    notify("STOPPING=1");
+    log_write(LOG_NOTICE, "stopping: %s", why);
+    listen_close(server);
+    waker_stop(&server->waker);
+    struct ls_error error;
+    error_code(&error, LS_ESHUTDOWN);
+    reads_refuse(server, &error);
+    LIST_EACH(at, after, &server->conns)
+    {
+        uv_read_stop(&LINK_OWNER(at, struct conn, all)->socket.stream);
+    }
+    uv_timer_start(&server->quit_timer, on_quit_timer, QUIT_MS, 0);
+    uv_timer_stop(&server->tick);
+    uv_idle_start(&server->idle, on_idle); /* so that there is a turn even if nothing comes */
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+    struct server *server = signal->loop->data;
+    if (server->stopping) {
+        log_write(LOG_WARNING, "stopped at once by a second signal");
+        _exit(1);
+    }
+    server_stop(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+/* ---- starting ---- */
+
+static void wake_done(void *context)
+{
+    struct server *server = context;
+    uv_async_send(&server->done);
+}
+
+static void wake_changed(void *context)
+{
+    struct server *server = context;
+    uv_async_send(&server->woken);
+}
+
+static void init_handles(struct server *server)
+{
+    uv_loop_t *loop = &server->loop;
+    loop->data = server;
+    uv_async_init(loop, &server->done, on_done);
+    uv_async_init(loop, &server->woken, on_woken);
+    uv_prepare_init(loop, &server->prepare);
+    uv_prepare_start(&server->prepare, on_prepare);
+    uv_check_init(loop, &server->check);
+    uv_check_start(&server->check, on_check);
+    uv_idle_init(loop, &server->idle);
+    uv_timer_init(loop, &server->tick);
+    uv_timer_init(loop, &server->quit_timer);
+    uv_signal_init(loop, &server->sigterm);
+    uv_signal_init(loop, &server->sigint);
+    uv_signal_start(&server->sigterm, on_signal, SIGTERM);
+    uv_signal_start(&server->sigint, on_signal, SIGINT);
+    struct link *const lists[] = {&server->listeners,  &server->conns,         &server->dirty,
+                                  &server->resume,     &server->choked,        &server->watchers,
+                                  &server->read_waits, &server->snapshot_waits};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        list_init(lists[i]);
+    }
+}
+
+static int open_store(struct server *server, struct ls_error *error)
+{
+    const struct config *config = &server->config;
+    const struct store_options options = {.sync = config->sync,
+                                          .create = true,
+                                          .map_size_max = config->map_size,
+                                          .quota = config->quota};
+    int rc = store_open(&server->store, config->store, &options, error);
+    if (rc != 0) {
+        return rc;
+    }
+    server->reads.store = server->store;
+    rc = sequencer_open(&server->sequencer, server->store, error);
+    if (rc == 0) {
+        rc = sequencer_start(server->sequencer, wake_done, server, error);
+    }
+    if (rc == 0) {
+        rc = waker_start(&server->waker, server->store, wake_changed, server, error);
+    }
+    return rc;
+}
+
+static int start(struct server *server, struct ls_error *error)
+{
+    frames_init(server->frames);
+    server->input = malloc(INPUT_SIZE);
+    int rc = server->input == NULL ? error_code(error, LS_ENOMEM) : 0;
+    if (rc == 0 && nodes_init(&server->nodes) != 0) {
+        rc = error_code(error, LS_ENOMEM);
+    }
+    if (rc == 0) {
+        listen_raise_limit(server->config.connections_max);
+        rc = listen_open(server, error);
+    }
+    if (rc == 0) {
+        rc = open_store(server, error);
+    }
+    if (rc == 0) {
+        ask_epoch(server);
+        server->stats.started_ms = server_now_ms(server);
+        uv_timer_start(&server->tick, on_tick, 1000, 0);
+        uv_idle_start(&server->idle, on_idle);
+        log_write(LOG_NOTICE, "lockstepd %s, store %s, sync %s, process %d", LS_VERSION,
+                  server->config.store, server->config.sync ? "yes" : "no", (int)getpid());
+    }
+    return rc;
+}
+
+static void server_free(struct server *server)
+{
+    reads_end(&server->reads);
+    if (server->store != NULL) {
+        store_close(server->store);
+    }
+    queue_free(&server->queue);
+    nodes_free(&server->nodes);
+    frames_free(server->frames);
+    while (server->spare_out_count > 0) {
+        buf_free(&server->spare_out[--server->spare_out_count]);
+    }
+    buf_free(&server->scratch);
+    free(server->input);
+    config_free(&server->config);
+    free(server);
+}
+
+int server_run(struct config *config, struct ls_error *error)
+{
+    struct server *server = calloc(1, sizeof *server);
+    if (server == NULL) {
+        config_free(config);
+        return error_code(error, LS_ENOMEM);
+    }
+    server->config = *config;
+    int rc = uv_loop_init(&server->loop);
+    if (rc != 0) {
+        config_free(config);
+        free(server);
+        return error_set(error, LS_EIO, 0, "cannot make an event loop: %s", uv_strerror(rc));
+    }
+    init_handles(server);
+    rc = start(server, error);
+    if (rc != 0) {
+        listen_close(server);
+        close_all(server);
+    }
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&server->loop);
+    if (rc == 0 && server->failed) {
+        rc = error_set(error, LS_EIO, 0, "it could not start");
+    }
+    server_free(server);
+    return rc;
+}
+
+int server_apply_config(struct server *server, const struct config *old, struct ls_error *error)
+{
+    const struct config *now = &server->config;
+    if (now->quota != old->quota) {
+        int rc = server->store->driver->set_quota(server->store, now->quota, error);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    log_set_level((enum log_level)now->log_level);
+    if (now->connections_max > old->connections_max) {
+        listen_raise_limit(now->connections_max);
+    }
+    return 0;
+}

@@ -1,0 +1,107 @@
+/*
+ * The parts of a running lockstepd and the turn of its loop: what arrived is read and its commands
+ * run; their writes are submitted together; what the sequencer finished is answered; watches read on;
+ * everything leaves in one write a socket. Everything here belongs to the loop's thread.
+ */
+#ifndef LS_SERVER_SERVER_H
+#define LS_SERVER_SERVER_H
+
+#include <uv.h>
+
+#include "sequencer/sequencer.h"
+#include "server/config.h"
+#include "server/conn.h"
+#include "server/frames.h"
+#include "server/nodes.h"
+#include "server/queue.h"
+#include "server/reads.h"
+#include "server/waker.h"
+
+/* Counters for INFO; none is ever set back. */
+struct server_stats {
+    uint64_t started_ms;
+    uint64_t connections;
+    uint64_t connections_refused;
+    uint64_t commands;
+    uint64_t errors;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t output_closed; /* connections closed for output-max */
+    uint64_t delivered;     /* messages pushed to box watches */
+    uint64_t relayed;
+    uint64_t expired; /* nodes */
+    uint64_t discarded;
+};
+
+struct server {
+    uv_loop_t loop;
+    struct config config;
+    struct store *store;
+    struct sequencer *sequencer;
+    struct queue queue;
+    struct reads reads;
+    struct waker waker;
+    struct nodes nodes;
+    struct frames frames[FRAMES_VARIANTS];
+    struct server_stats stats;
+
+    uv_async_t done;
+    uv_async_t woken;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t idle; /* active while `dirty` or `resume` is not empty at the end of a turn */
+    uv_timer_t tick;
+    uv_timer_t quit_timer;
+    uv_signal_t sigterm;
+    uv_signal_t sigint;
+    struct link listeners;
+
+    struct link conns;
+    size_t conn_count;
+    uint64_t conn_last_id;
+    struct link dirty;
+    struct link resume;
+    struct link choked;   /* by their link `resume`: paused until the queue has shrunk */
+    struct link watchers; /* by their link `watching` */
+    struct link read_waits;
+    struct link snapshot_waits; /* object watches whose snapshot cannot begin yet */
+    size_t box_watch_count;
+    size_t object_watch_count;
+    size_t snapshot_count;
+
+    char *input; /* shared by all reads */
+    struct buf spare_out[16];
+    size_t spare_out_count;
+    struct buf scratch; /* empty between uses */
+
+    bool reads_more;  /* some MSG.READ under way has not looked at all of the box */
+    bool box_changed; /* a commit happened since the watches last looked */
+    bool ready;       /* the epoch is known and clients are let in */
+    bool asking;      /* for the epoch */
+    bool stopping;
+    bool failed;    /* it stops because it could not start */
+    bool retaining; /* a REQUEST_RETAIN is under way */
+    uint64_t ticked_ms;
+};
+
+#define INPUT_SIZE ((size_t)256 * 1024)
+
+/* Runs until it is told to stop. The sentence says why it could not start. */
+int server_run(struct config *config, struct ls_error *error);
+
+/* Stops in an orderly way: no new clients or commands, what was submitted is answered. */
+void server_stop(struct server *server, const char *why);
+
+/* Makes a changed setting take hold. */
+int server_apply_config(struct server *server, const struct config *old, struct ls_error *error);
+
+/* The scratch buffer, empty; it is anybody's until the next call of anything that uses it. */
+struct buf *server_scratch(struct server *server);
+
+/* Milliseconds on the loop's clock. */
+static inline uint64_t server_now_ms(const struct server *server)
+{
+    return uv_now(&server->loop);
+}
+
+#endif
