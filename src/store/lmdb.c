@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The LMDB driver: transactions, get, put, del, and the table of its functions. Opening is in
- * lmdb_open.c, cursors in lmdb_scan.c, limits in lmdb_space.c, waking in wake.c.
+ * lmdb_open.c, cursors in lmdb_scan.c, limits in lmdb_space.c, waking in wake.c, the order of writers
+ * in turn.c.
  *
  * What makes it quick: a read transaction is an old one renewed, with its slot in LMDB's table;
  * appends of one transaction share a cursor, which LMDB leaves standing on the last leaf.
@@ -180,8 +181,10 @@ static int begin_write(struct lmdb_store *store, struct store_txn **out, struct 
     if (txn == NULL) {
         return error_code(error, LS_ENOMEM);
     }
+    turn_take(&env->turn);
     int result = mdb_txn_begin(env->mdb, NULL, 0, &txn->mdb);
     if (result != 0) {
+        turn_give(&env->turn);
         free(txn);
         return lmdb_fail(error, result, env, "cannot begin to write");
     }
@@ -209,6 +212,7 @@ static void lmdb_abort(struct store_txn *txn)
         return;
     }
     mdb_txn_abort(txn->mdb);
+    turn_give(&txn->store->env->turn);
     free(txn);
 }
 
@@ -223,6 +227,7 @@ static int lmdb_commit(struct store_txn *txn, struct ls_error *error)
     bool changed = txn->changed;
     uint64_t number = mdb_txn_id(txn->mdb);
     int result = mdb_txn_commit(txn->mdb);
+    turn_give(&env->turn);
     free(txn);
     if (result != 0) {
         return lmdb_fail(error, result, env, "cannot commit");

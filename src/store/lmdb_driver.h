@@ -3,7 +3,7 @@
  *
  * One struct lmdb_env stands for one directory in this process, whoever opened it and how often:
  * LMDB forbids to open a file twice in one process. Each struct lmdb_store is one store_open.
- * In a directory: data.mdb and lock.mdb, LMDB's own, and wake, see wake.h.
+ * In a directory: data.mdb and lock.mdb, LMDB's own, and wake, see wake.h and turn.h.
  */
 #ifndef LS_STORE_LMDB_DRIVER_H
 #define LS_STORE_LMDB_DRIVER_H
@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "store/store.h"
+#include "store/turn.h"
 #include "store/wake.h"
 
 /* One LMDB database a category, in the order of KEY_CATEGORIES, so that appending works in each. */
@@ -42,6 +43,7 @@ struct lmdb_env {
     bool sync;       /* what LMDB's flags say now; under the write lock */
     char *directory; /* for messages */
     struct wake wake;
+    struct turn turn; /* taken before LMDB's lock, given back after it */
     atomic_uint_fast64_t flushes;
 
     /* Readers that ended, kept with their slot in LMDB's table: renewing one takes no lock there.

@@ -207,6 +207,7 @@ static void env_free(struct lmdb_env *env)
         mdb_env_close(env->mdb);
     }
     wake_close(&env->wake);
+    turn_close(&env->turn);
     pthread_mutex_destroy(&env->idle_lock);
     free(env->directory);
     free(env);
@@ -228,6 +229,7 @@ static struct lmdb_env *env_new(const char *directory)
     env->sync = true;
     forget_databases(env->dbis);
     pthread_mutex_init(&env->idle_lock, NULL);
+    turn_init(&env->turn);
     return env;
 }
 
@@ -342,6 +344,7 @@ static int env_open(struct lmdb_env **out, const char *directory,
         if (options->read_only && (result == LS_EREADONLY || result == LS_ENOSPACE)) {
             result = 0; /* waiting polls */
         }
+        turn_open(&env->turn, directory);
     }
     if (result != 0) {
         env_free(env);
