@@ -1,0 +1,1 @@
+"""What the integration tests share: processes, a RESP client, a record of what was promised."""
