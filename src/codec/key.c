@@ -76,7 +76,8 @@ static int check_object_name(ls_bytes name, struct ls_error *error)
     return 0;
 }
 
-/* Printable ASCII without spaces, so that a control key can be named in a sentence. */
+/* Printable ASCII without spaces, so that a control key can be named in a sentence; behind a slash,
+ * which ends the name of an index, any bytes. */
 static int check_control_name(ls_bytes name, struct ls_error *error)
 {
     if (name.size == 0 || name.size > CONTROL_SIZE_MAX) {
@@ -84,7 +85,7 @@ static int check_control_name(ls_bytes name, struct ls_error *error)
                          CONTROL_SIZE_MAX, name.size);
     }
     const uint8_t *at = name.data;
-    for (size_t i = 0; i < name.size; i++) {
+    for (size_t i = 0; i < name.size && at[i] != '/'; i++) {
         if (at[i] <= 0x20 || at[i] >= 0x7F) {
             return error_set(error, LS_EKEY, i,
                              "the control name has a byte that is not printable ASCII at %zu", i);
@@ -146,15 +147,14 @@ int key_version(struct key *out, ls_bytes name, uint64_t timestamp, struct ls_er
     return 0;
 }
 
-int key_control(struct key *out, const char *name)
+int key_control(struct key *out, ls_bytes name)
 {
-    ls_bytes bytes = bytes_of_text(name);
-    int rc = check_control_name(bytes, NULL);
+    int rc = check_control_name(name, NULL);
     if (rc != 0) {
         return rc;
     }
     key_first(out, KEY_CONTROL);
-    key_add(out, bytes.data, bytes.size);
+    key_add(out, name.data, name.size);
     return 0;
 }
 

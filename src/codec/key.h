@@ -49,7 +49,7 @@ struct key_parts {
 int key_node(struct key *out, ls_bytes host, struct ls_error *error);
 int key_object(struct key *out, ls_bytes name, struct ls_error *error);
 int key_version(struct key *out, ls_bytes name, uint64_t timestamp, struct ls_error *error);
-int key_control(struct key *out, const char *name);
+int key_control(struct key *out, ls_bytes name);
 void key_message(struct key *out, uint64_t clock, uint8_t type);
 void key_producer(struct key *out, const uint8_t id[16]);
 

@@ -105,7 +105,7 @@ int control_read(struct store *store, struct store_txn *txn, const char *name,
     struct key key;
     ls_bytes value;
     *out = (struct control){{0}};
-    int rc = key_control(&key, name);
+    int rc = key_control(&key, bytes_of_text(name));
     assert(rc == 0);
     rc = store->driver->get(txn, key_bytes(&key), &value);
     if (rc == LS_ENOTFOUND) {
@@ -127,7 +127,7 @@ int control_write(struct coordinator *c, const char *name, const char *const *fi
                   const struct control *control, struct ls_error *error)
 {
     struct key key;
-    int rc = key_control(&key, name);
+    int rc = key_control(&key, bytes_of_text(name));
     assert(rc == 0);
     c->record.size = 0;
     rc = control_encode(&c->record, control, fields, key_bytes(&key));

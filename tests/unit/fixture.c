@@ -202,7 +202,7 @@ bool snapshot_equal(const struct buf *a, const struct buf *b)
 static void snapshot_without_epoch(struct buf *out, struct store *store)
 {
     struct key key;
-    assert_int_equal(key_control(&key, "epoch"), 0);
+    assert_int_equal(key_control(&key, bytes_of_text("epoch")), 0);
     snapshot_read(out, store);
     snapshot_drop(out, key_bytes(&key));
 }

@@ -33,7 +33,7 @@ static void add_control(struct entries *entries, const char *name, const char *c
                         struct control control)
 {
     struct entry *entry = add(entries);
-    assert_int_equal(key_control(&entry->key, name), 0);
+    assert_int_equal(key_control(&entry->key, bytes_of_text(name)), 0);
     assert_int_equal(control_encode(&entry->value, &control, fields, key_bytes(&entry->key)), 0);
 }
 

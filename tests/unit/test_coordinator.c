@@ -29,7 +29,7 @@ static void write_control(struct fixture *f, const char *name, const char *const
     struct buf record = {0};
     struct store_txn *txn;
     const struct store_driver *driver = f->store->driver;
-    assert_int_equal(key_control(&key, name), 0);
+    assert_int_equal(key_control(&key, bytes_of_text(name)), 0);
     assert_int_equal(control_encode(&record, &control, fields, key_bytes(&key)), 0);
     assert_int_equal(driver->begin(f->store, STORE_WRITE, &txn, &f->error), 0);
     assert_int_equal(driver->put(txn, key_bytes(&key), buf_bytes(&record), false, &f->error), 0);
@@ -141,7 +141,7 @@ static void a_missing_control_record_is_refused(void **state)
 {
     struct fixture *f = *state;
     struct key key;
-    assert_int_equal(key_control(&key, CONTROL_BOX), 0);
+    assert_int_equal(key_control(&key, bytes_of_text(CONTROL_BOX)), 0);
     write_raw(f, key_bytes(&key), bytes_of(NULL, 0));
     reopen(f, LS_ECORRUPT);
 }
@@ -153,7 +153,7 @@ static void a_control_record_with_a_flipped_bit_is_refused(void **state)
     struct store_txn *txn;
     ls_bytes value;
     uint8_t damaged[200];
-    assert_int_equal(key_control(&key, CONTROL_CLOCK), 0);
+    assert_int_equal(key_control(&key, bytes_of_text(CONTROL_CLOCK)), 0);
     assert_int_equal(f->store->driver->begin(f->store, STORE_READ, &txn, &f->error), 0);
     assert_int_equal(f->store->driver->get(txn, key_bytes(&key), &value), 0);
     size_t size = value.size;
@@ -169,7 +169,7 @@ static void a_writer_finds_what_another_damaged_since(void **state)
     struct fixture *f = *state;
     struct key key;
     fixture_post(f, NULL, "one");
-    assert_int_equal(key_control(&key, CONTROL_BOX), 0);
+    assert_int_equal(key_control(&key, bytes_of_text(CONTROL_BOX)), 0);
     write_raw(f, key_bytes(&key), bytes_of(NULL, 0));
     assert_code(coordinator_begin(f->coordinator, f->now_ns, &f->error), LS_ECORRUPT, &f->error);
 }

@@ -30,7 +30,7 @@ static void a_key_begins_with_category_version_and_type(void **state)
                  11);
     assert_int_equal(key_object(&key, bytes_of("\0\xFF", 2), NULL), 0);
     expect_bytes(&key, "O\x11\0\xFF", 4);
-    assert_int_equal(key_control(&key, "clock"), 0);
+    assert_int_equal(key_control(&key, bytes_of_text("clock")), 0);
     expect_bytes(&key,
                  "C\x11"
                  "clock",
@@ -79,7 +79,7 @@ static void what_is_encoded_decodes_to_the_same_parts(void **state)
     assert_int_equal(parts.clock, 99);
     assert_true(bytes_equal(parts.name, bytes_of("\0a\0\0\xFF\0", 6)));
 
-    assert_int_equal(key_control(&key, "format"), 0);
+    assert_int_equal(key_control(&key, bytes_of_text("format")), 0);
     assert_int_equal(key_decode(&parts, key_bytes(&key), NULL), 0);
     assert_int_equal(parts.category, KEY_CONTROL);
     assert_true(bytes_equal(parts.name, bytes_of_text("format")));
@@ -156,8 +156,9 @@ static void sizes_are_held_to_their_limits(void **state)
     assert_int_equal(key_version(&key, bytes_of(name, 480), 1, &error), LS_ETOOBIG);
     assert_int_equal(key_version(&key, bytes_of(name, 479), 1, &error), 0);
     assert_int_equal(key.size, KEY_SIZE_MAX);
-    assert_int_equal(key_control(&key, ""), LS_EKEY);
-    assert_int_equal(key_control(&key, "a b"), LS_EKEY);
+    assert_int_equal(key_control(&key, bytes_of_text("")), LS_EKEY);
+    assert_int_equal(key_control(&key, bytes_of_text("a b")), LS_EKEY);
+    assert_int_equal(key_control(&key, bytes_of("index/a b\0\xff", 11)), 0);
 }
 
 static void a_host_is_text_without_control_characters(void **state)

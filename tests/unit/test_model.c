@@ -51,7 +51,7 @@ static void world_set_clock(struct world *w, uint64_t clock)
     struct ls_error error;
     struct control control = {{clock}};
     const struct store_driver *driver = w->store->driver;
-    assert_int_equal(key_control(&key, CONTROL_CLOCK), 0);
+    assert_int_equal(key_control(&key, bytes_of_text(CONTROL_CLOCK)), 0);
     assert_int_equal(control_encode(&record, &control, control_clock_fields, key_bytes(&key)), 0);
     assert_code(driver->begin(w->store, STORE_WRITE, &txn, &error), 0, &error);
     assert_code(driver->put(txn, key_bytes(&key), buf_bytes(&record), false, &error), 0, &error);
