@@ -27,15 +27,20 @@ static void fail(const char *what)
     exit(1);
 }
 
-static void print(const char *kind, const ls_message *message)
+static void print(const ls_message *message)
 {
     char *json = NULL;
     if (ls_cbor_to_json(message->object, &json) < 0) {
         fail("to JSON");
     }
-    printf("%s %" PRIu64 " %c %c from=%.*s %s\n", kind, message->clock, message->type,
-           message->event == LS_NO_EVENT ? '-' : message->event, (int)message->from.size,
-           (const char *)message->from.data, json);
+    if (message->type == 0) { /* relayed */
+        printf("relay %" PRIu64 " from=%s %s\n", message->clock, (const char *)message->from.data,
+               json);
+    } else {
+        printf("box %" PRIu64 " %c %c from=%s %s\n", message->clock, message->type,
+               message->event == LS_NO_EVENT ? '-' : message->event,
+               (const char *)message->from.data, json);
+    }
     fflush(stdout);
     ls_free(json);
 }
@@ -81,14 +86,14 @@ int main(int argc, char **argv)
     while (!stop) {
         int rc = ls_watch_next(watch, 50, &message);
         if (rc == 0) {
-            print("box", &message);
+            print(&message);
             continue;
         }
         if (rc != LS_ETIMEOUT) {
             fail("watch");
         }
         while ((rc = ls_relay_next(handle, 0, &message)) == 0) {
-            print("relay", &message);
+            print(&message);
         }
         if (rc != LS_ETIMEOUT) {
             fail("relay");
