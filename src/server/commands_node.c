@@ -138,7 +138,9 @@ int command_node_join(struct call *call)
     memcpy(request->in.join.id, join.id, sizeof join.id);
     request->in.join.ttl_ms = join.ttl_ms;
     request->in.join.via = nodes->epoch;
-    request->in.join.held = presence_holds_other(nodes->presence, join.host, join.id);
+    const struct relay_member *holder = relay_find(&nodes->star, join.host);
+    bool own = holder != NULL && holder->who == call->conn; /* it may become another node */
+    request->in.join.held = !own && presence_holds_other(nodes->presence, join.host, join.id);
     rc = reserve_host(call, pending);
     if (rc != 0) {
         queue_cancel(&call->server->queue, pending);
