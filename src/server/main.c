@@ -31,6 +31,8 @@ static void install_signals(void)
     sigaction(SIGPIPE, &ignore, NULL);
     sigaction(SIGSEGV, &crash, NULL);
     sigaction(SIGBUS, &crash, NULL);
+    sigaction(SIGFPE, &crash, NULL);
+    sigaction(SIGABRT, &crash, NULL); /* LMDB asserts what it reads */
 }
 
 static void print_help(void)
