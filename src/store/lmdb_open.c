@@ -251,6 +251,13 @@ static int open_mapped(struct lmdb_env *env, unsigned flags, uint64_t size)
     return result;
 }
 
+static int fail_open(struct ls_error *error, int result, const struct lmdb_env *env)
+{
+    char doing[PATH_MAX + 16];
+    snprintf(doing, sizeof doing, "cannot open %s", env->directory);
+    return lmdb_fail(error, result, env, doing);
+}
+
 /* Opens with the largest map that the system gives. */
 static int open_environment(struct lmdb_env *env, unsigned flags, uint64_t map_size_max,
                             struct ls_error *error)
@@ -267,7 +274,7 @@ static int open_environment(struct lmdb_env *env, unsigned flags, uint64_t map_s
         size /= 2;
     }
     if (result != 0) {
-        return lmdb_fail(error, result, env, "cannot open the store");
+        return fail_open(error, result, env);
     }
     MDB_envinfo info;
     MDB_stat stat;
@@ -290,7 +297,7 @@ static int complete_databases(struct lmdb_env *env, bool write, struct ls_error 
     if (result == 0 && write && !has_all(env->dbis)) {
         result = open_databases(env->mdb, env->dbis, true);
     }
-    return result == 0 ? 0 : lmdb_fail(error, result, env, "cannot open the store");
+    return result == 0 ? 0 : fail_open(error, result, env);
 }
 
 static int check_data(const char *directory, const char *data, const struct store_options *options,
