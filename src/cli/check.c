@@ -4,12 +4,10 @@
  * pages are garbage, and crashes whoever reads them, is a finding like any other.
  */
 #include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -124,15 +122,6 @@ static void on_step(void *context, ls_bytes key)
     memcpy(last->data, key.data, last->size);
 }
 
-/* Whether the first process that wanted to make a store here was killed before it wrote any of it. */
-static bool is_unmade(const char *directory)
-{
-    char path[PATH_MAX];
-    struct stat file;
-    int size = snprintf(path, sizeof(path), "%s/data.mdb", directory);
-    return size > 0 && (size_t)size < sizeof(path) && stat(path, &file) == 0 && file.st_size == 0;
-}
-
 static void walk_directory(const struct cli *cli, const char *directory, struct findings *findings)
 {
     struct checker checker = {.cli = cli, .findings = findings};
@@ -142,10 +131,6 @@ static void walk_directory(const struct cli *cli, const char *directory, struct 
     struct check_totals totals;
     struct store *store;
     struct reading reading;
-    if (is_unmade(directory)) {
-        findings->finished = true;
-        return;
-    }
     int rc = store_lmdb.open(&store, directory, &options, error);
     if (rc == 0) {
         rc = reading_begin(&reading, store, error);

@@ -201,9 +201,6 @@ int check_message(struct walk *walk, const struct key_parts *parts, ls_bytes key
 void check_box(struct walk *walk)
 {
     ls_bytes none = bytes_of(NULL, 0);
-    if (walk->totals->controls == 0 && walk->totals->messages == 0) {
-        return; /* made, but its maker was stopped before it laid the control records: a new store */
-    }
     if (!walk->has_clock || !walk->has_box || !walk->has_discarded || !walk->has_format) {
         walk_fault(walk, none,
                    "of the control records clock, box, discarded and format, one is "
