@@ -129,7 +129,7 @@ static int take_text(const struct resp_value *value, ls_bytes *out, struct ls_er
 /* One character; '-' is `none`. */
 static int take_letter(const struct resp_value *value, char *out, struct ls_error *error)
 {
-    ls_bytes text;
+    ls_bytes text = {0};
     int rc = take_text(value, &text, error);
     if (rc == 0 && text.size != 1) {
         rc = error_set(error, LS_EPROTO, 0, "a reply has something else where a letter belongs");
@@ -142,7 +142,7 @@ static int take_letter(const struct resp_value *value, char *out, struct ls_erro
 
 static int take_id(const struct resp_value *value, uint8_t out[16], struct ls_error *error)
 {
-    ls_bytes text;
+    ls_bytes text = {0};
     int rc = take_text(value, &text, error);
     if (rc == 0 && uuid_parse(out, text) != 0) {
         rc = error_set(error, LS_EPROTO, 0, "a reply has something else where a UUID belongs");

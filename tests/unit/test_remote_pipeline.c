@@ -1,0 +1,829 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The remote handle's shared connection against a scripted peer: pipelining, refusals, garbage, and
+ * what becomes of each kind of request when the connection is cut before or after it was sent.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "client/handle.h"
+#include "faults.h"
+#include "lockstep.h"
+#include "scripted_peer.h"
+
+#define ID "00112233-4455-4677-8899-aabbccddeeff"
+#define BOX                                                                                    \
+    "%%4\r\n$6\r\noldest\r\n:1\r\n$6\r\nnewest\r\n:2\r\n$5\r\ncount\r\n:2\r\n$5\r\nbytes\r\n:" \
+    "99\r\n"
+#define NODE "*8\r\n$1\r\na\r\n$36\r\n" ID "\r\n:3\r\n$2\r\nup\r\n:4\r\n:5\r\n:6\r\n_\r\n"
+
+static const ls_payload payload = {LS_CBOR, {"\x01", 1}};
+
+static ls *open_handle(const char *url, int64_t timeout_ms)
+{
+    ls_options options = LS_OPTIONS_INIT;
+    ls *handle = NULL;
+    options.timeout_ms = timeout_ms;
+    if (ls_open(&handle, url, &options) != 0) {
+        fail_msg("%s: %s", url, ls_last_error()->text);
+    }
+    return handle;
+}
+
+/* Answers whatever a healthy server would, in the simplest way that fits the shape. */
+static void answer(struct peer_link *link)
+{
+    if (link_is(link, "HELLO")) {
+        link_say(link, "%%1\r\n$5\r\nproto\r\n:3\r\n");
+    } else if (link_is(link, "NODE.JOIN")) {
+        link_say(link, "*3\r\n$36\r\n%s\r\n:7\r\n:0\r\n", link_option(link, "ID"));
+    } else if (link_is(link, "MSG.READ")) {
+        link_say(link, "*1\r\n*7\r\n:5\r\n$1\r\nU\r\n$1\r\n-\r\n:6\r\n$0\r\n\r\n$1\r\nb\r\n$1\r\n"
+                       "\x01\r\n");
+    } else if (link_is(link, "MSG.INFO")) {
+        link_say(link, BOX);
+    } else if (link_is(link, "NODE.GET")) {
+        link_say(link, NODE);
+    } else if (link_is(link, "NODE.LIST")) {
+        link_say(link, "*1\r\n" NODE);
+    } else if (link_is(link, "OBJ.GET")) {
+        link_say(link, "*3\r\n$1\r\nv\r\n:1\r\n:2\r\n");
+    } else if (link_is(link, "OBJ.SCAN")) {
+        link_say(link, "*1\r\n*4\r\n$1\r\nk\r\n$1\r\nv\r\n:1\r\n:2\r\n");
+    } else if (link_is(link, "OBJ.TXN")) {
+        link_say(link, "*1\r\n:8\r\n");
+    } else {
+        link_say(link, ":42\r\n");
+    }
+}
+
+static void serve_all(struct peer_link *link, void *context)
+{
+    (void)context;
+    while (link_next(link)) {
+        answer(link);
+    }
+}
+
+/* ---- saying hello ----------------------------------------------------------------------------- */
+
+static void record_hello(struct peer_link *link, void *context)
+{
+    char *line = context;
+    if (link_next(link)) {
+        size_t size = 0;
+        for (size_t i = 0; i < link->argc; i++) {
+            size += (size_t)snprintf(line + size, 256 - size, "%s ", link_argument(link, i));
+        }
+        answer(link);
+        serve_all(link, NULL);
+    }
+}
+
+static void hello_carries_user_password_and_name(void **state)
+{
+    static char line[256];
+    struct scripted_peer peer;
+    char url[128];
+    ls_options options = LS_OPTIONS_INIT;
+    ls *handle;
+    (void)state;
+
+    peer_start(&peer, record_hello, line);
+    snprintf(url, sizeof url, "lockstep://ann:s3@%.60s", peer.url + strlen("lockstep://"));
+    options.client_name = "tester";
+    assert_int_equal(ls_open(&handle, url, &options), 0);
+    assert_string_equal(line, "HELLO 3 AUTH ann s3 SETNAME tester ");
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
+static void refuse_hello(struct peer_link *link, void *context)
+{
+    if (link_next(link)) {
+        link_say(link, "%s\r\n", (const char *)context);
+    }
+}
+
+static void a_refused_hello_is_told_by_its_code(void **state)
+{
+    static const struct {
+        const char *reply;
+        int code;
+    } cases[] = {
+        {"-WRONGPASS invalid", LS_EWRONGPASS},
+        {"-NOAUTH say who", LS_ENOAUTH},
+        {"-NOPERM no", LS_ENOPERM},
+        {"+OK", LS_EPROTO},
+        {"*0", LS_EPROTO},
+        {"HTTP/1.1 400 Bad Request", LS_EPROTO},
+        {"-SHUTDOWN bye", LS_ESHUTDOWN},
+        {"-LOADING wait", LS_ELOADING},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct scripted_peer peer;
+        ls_options options = LS_OPTIONS_INIT;
+        ls *handle = NULL;
+        peer_start(&peer, refuse_hello, (void *)(uintptr_t)cases[i].reply);
+        options.timeout_ms = 60;
+        int rc = ls_open(&handle, peer.url, &options);
+        if (rc != cases[i].code) {
+            fail_msg("%s: %d, %s", cases[i].reply, rc, ls_last_error()->text);
+        }
+        assert_null(handle);
+        peer_stop(&peer);
+    }
+}
+
+static void nobody_there_is_a_failed_connection_at_once(void **state)
+{
+    struct scripted_peer peer;
+    ls *handle = NULL;
+    (void)state;
+
+    peer_start(&peer, serve_all, NULL);
+    peer_stop(&peer); /* its port is closed now */
+    assert_int_equal(ls_open(&handle, peer.url, NULL), LS_ECONN);
+    assert_non_null(strstr(ls_last_error()->text, "127.0.0.1"));
+    assert_int_equal(ls_open(&handle, "lockstep://h:0", NULL), LS_EINVAL);
+}
+
+/* ---- answers ---------------------------------------------------------------------------------- */
+
+static void each_answer_becomes_what_it_says(void **state)
+{
+    struct scripted_peer peer;
+    uint64_t number;
+    ls_messages *messages;
+    ls_box_info info;
+    ls_nodes *nodes;
+    ls_objects *objects;
+    (void)state;
+
+    peer_start(&peer, serve_all, NULL);
+    ls *handle = open_handle(peer.url, 0);
+    assert_int_equal(ls_clock_get(handle, &number), 0);
+    assert_int_equal(number, 42);
+    assert_int_equal(ls_read(handle, 0, NULL, 10, 0, &messages), 0);
+    assert_int_equal(ls_messages_count(messages), 1);
+    const ls_message *message = ls_messages_get(messages, 0);
+    assert_int_equal(message->clock, 5);
+    assert_int_equal(message->type, 'U');
+    assert_int_equal(message->event, LS_NO_EVENT);
+    assert_int_equal(message->timestamp_ns, 6);
+    assert_int_equal(message->from.size, 0);
+    assert_string_equal(message->to.data, "b");
+    assert_int_equal(message->object.size, 1);
+    ls_messages_free(messages);
+    assert_int_equal(ls_box_info_get(handle, &info), 0);
+    assert_int_equal(info.oldest, 1);
+    assert_int_equal(info.newest, 2);
+    assert_int_equal(info.count, 2);
+    assert_int_equal(info.bytes, 99);
+    assert_int_equal(ls_node_get(handle, "a", &nodes), 0);
+    const ls_node *node = ls_nodes_get(nodes, 0);
+    assert_int_equal(node->id[0], 0x00);
+    assert_int_equal(node->id[15], 0xff);
+    assert_int_equal(node->joined, 3);
+    assert_int_equal(node->clock, 4);
+    assert_int_equal(node->timestamp_ns, 5);
+    assert_int_equal(node->ttl_ms, 6);
+    assert_int_equal(node->state, LS_NODE_UP);
+    ls_nodes_free(nodes);
+    assert_int_equal(ls_get(handle, bytes_of_text("x"), &objects), 0);
+    const ls_object *object = ls_objects_get(objects, 0);
+    assert_memory_equal(object->key.data, "x", 1);
+    assert_memory_equal(object->value.data, "v", 1);
+    assert_int_equal(object->created, 1);
+    assert_int_equal(object->modified, 2);
+    ls_objects_free(objects);
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
+static void say_context(struct peer_link *link, void *context)
+{
+    link_hello(link);
+    while (link_next(link)) {
+        link_say(link, "%s\r\n", (const char *)context);
+    }
+}
+
+static void an_error_has_its_code_its_number_and_its_sentence(void **state)
+{
+    static const struct {
+        const char *reply;
+        int code;
+        uint64_t number;
+        const char *text;
+    } cases[] = {
+        {"-CONFLICT a modified=1 b modified=17", LS_ECONFLICT, 17, "a modified=1 b modified=17"},
+        {"-COMPACTED oldest=18446744073709551615", LS_ECOMPACTED, UINT64_MAX,
+         "oldest=18446744073709551615"},
+        {"-SEQGAP last=3", LS_ESEQGAP, 3, "last=3"},
+        {"-DUPLICATE last=4, so there", LS_EDUPLICATE, 4, "last=4, so there"},
+        {"-ERR unknown command", LS_EINVAL, 0, "unknown command"},
+        {"-WHATEVER it is", LS_EINVAL, 0, "it is"},
+        {"-NOSPACE", LS_ENOSPACE, 0, "NOSPACE"},
+        {"-SEQGAP last=99999999999999999999", LS_ESEQGAP, 0, "last=99999999999999999999"},
+        {"-INUSE x=1", LS_EINUSE, 0, "x=1"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct scripted_peer peer;
+        uint64_t clock = 5;
+        peer_start(&peer, say_context, (void *)(uintptr_t)cases[i].reply);
+        ls *handle = open_handle(peer.url, 0);
+        int rc = ls_clock_get(handle, &clock);
+        const ls_error *error = ls_last_error();
+        if (rc != cases[i].code || error->code != rc || error->number != cases[i].number ||
+            strcmp(error->text, cases[i].text) != 0) {
+            fail_msg("%s: %d %d %llu %s", cases[i].reply, rc, error->code,
+                     (unsigned long long)error->number, error->text);
+        }
+        assert_int_equal(clock, 5);
+        ls_close(handle);
+        peer_stop(&peer);
+    }
+}
+
+static void an_answer_of_another_shape_is_refused_and_the_connection_goes_on(void **state)
+{
+    static const char *const replies[] = {"+OK", "_", "*1\r\n:1", ":-1", "$1\r\n1", "#t", ",1.5"};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof replies / sizeof replies[0]; i++) {
+        struct scripted_peer peer;
+        uint64_t clock;
+        peer_start(&peer, say_context, (void *)(uintptr_t)replies[i]);
+        ls *handle = open_handle(peer.url, 0);
+        assert_int_equal(ls_clock_get(handle, &clock), LS_EPROTO);
+        assert_int_equal(ls_post(handle, 'U', 0, payload, NULL, &clock), LS_EPROTO);
+        assert_int_equal(peer.count, 1);
+        ls_close(handle);
+        peer_stop(&peer);
+    }
+}
+
+/* The first connection answers with garbage, the others as they should. */
+static void garbage_first(struct peer_link *link, void *context)
+{
+    link_hello(link);
+    if (link->number == 0) {
+        while (link_next(link)) {
+            link_say(link, "%s", (const char *)context);
+        }
+    } else {
+        serve_all(link, NULL);
+    }
+}
+
+static void garbage_ends_the_connection_and_the_next_call_has_a_new_one(void **state)
+{
+    static const char *const garbage[] = {"HTTP/1.1 200 OK\r\n\r\n", ":1x\r\n", "$-5\r\n",
+                                          "*1\r\n>1\r\n:1\r\n",      "\r\n",    ":42\r\n:43\r\n"};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof garbage / sizeof garbage[0]; i++) {
+        struct scripted_peer peer;
+        uint64_t clock;
+        peer_start(&peer, garbage_first, (void *)(uintptr_t)garbage[i]);
+        ls *handle = open_handle(peer.url, 0);
+        int rc = ls_clock_get(handle, &clock);
+        if (rc == 0) { /* the last case: a good answer, and one that nobody asked for */
+            assert_int_equal(clock, 42);
+        } else {
+            assert_int_equal(rc, LS_EPROTO);
+        }
+        assert_int_equal(ls_clock_get(handle, &clock), 0);
+        assert_int_equal(clock, 42);
+        assert_int_equal(peer.count, 2);
+        ls_close(handle);
+        peer_stop(&peer);
+    }
+}
+
+/* ---- pipelining ------------------------------------------------------------------------------- */
+
+#define THREADS 16
+#define ROUNDS  200
+
+/* Answers only once as many requests have come as there are threads: so all must be under way at
+ * once on the one connection. */
+static void gather(struct peer_link *link, void *context)
+{
+    char seen[THREADS][32];
+    (void)context;
+
+    link_hello(link);
+    for (;;) {
+        for (int i = 0; i < THREADS; i++) {
+            if (!link_next(link)) {
+                return;
+            }
+            snprintf(seen[i], sizeof seen[i], "%s", link_argument(link, 1));
+        }
+        for (int i = 0; i < THREADS; i++) {
+            link_say(link, ":%s\r\n", seen[i]);
+        }
+    }
+}
+
+struct caller {
+    ls *handle;
+    uint64_t base;
+    int wrong;
+};
+
+static void *call_often(void *argument)
+{
+    struct caller *caller = argument;
+    for (uint64_t i = 0; i < ROUNDS; i++) {
+        uint64_t sent = caller->base + i;
+        uint64_t clock = 0;
+        int rc = ls_clock_witness(caller->handle, sent, &clock);
+        caller->wrong += rc != 0 || clock != sent;
+    }
+    return NULL;
+}
+
+static void sixteen_threads_share_one_connection_and_get_their_own_answers(void **state)
+{
+    struct scripted_peer peer;
+    struct caller callers[THREADS];
+    pthread_t threads[THREADS];
+    (void)state;
+
+    peer_start(&peer, gather, NULL);
+    ls *handle = open_handle(peer.url, 60000);
+    for (int i = 0; i < THREADS; i++) {
+        callers[i] = (struct caller){handle, (uint64_t)i * 1000000, 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, call_often, &callers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(callers[i].wrong, 0);
+    }
+    assert_int_equal(peer.count, 1);
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
+/* Takes nothing in until the client has more to send than sockets hold; answers backwards in no way. */
+static void *put_large(void *argument)
+{
+    struct caller *caller = argument;
+    static const char value[1000000];
+    for (int i = 0; i < 8; i++) {
+        uint64_t clock = 0;
+        int rc = ls_put(caller->handle, bytes_of_text("k"), bytes_of(value, 50000), NULL, &clock);
+        caller->wrong += rc != 0 || clock != 42;
+    }
+    return NULL;
+}
+
+static void requests_larger_than_the_socket_takes_go_out_in_pieces(void **state)
+{
+    struct scripted_peer peer;
+    struct caller callers[THREADS];
+    pthread_t threads[THREADS];
+    (void)state;
+
+    peer_start(&peer, serve_all, NULL);
+    ls *handle = open_handle(peer.url, 60000);
+    for (int i = 0; i < THREADS; i++) {
+        callers[i] = (struct caller){handle, 0, 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, put_large, &callers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(callers[i].wrong, 0);
+    }
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
+/* ---- lost connections ------------------------------------------------------------------------- */
+
+static int do_clock_get(ls *handle)
+{
+    uint64_t clock;
+    return ls_clock_get(handle, &clock);
+}
+
+static int do_clock_next(ls *handle)
+{
+    uint64_t clock;
+    return ls_clock_next(handle, 3, &clock);
+}
+
+static int do_clock_witness(ls *handle)
+{
+    uint64_t clock;
+    return ls_clock_witness(handle, 3, &clock);
+}
+
+static int do_post(ls *handle)
+{
+    return ls_post(handle, 'U', 0, payload, NULL, NULL);
+}
+
+static int do_read(ls *handle)
+{
+    ls_messages *messages;
+    int rc = ls_read(handle, 1, NULL, 5, 0, &messages);
+    if (rc == 0) {
+        ls_messages_free(messages);
+    }
+    return rc;
+}
+
+static int do_info(ls *handle)
+{
+    ls_box_info info;
+    return ls_box_info_get(handle, &info);
+}
+
+static int do_trim(ls *handle)
+{
+    return ls_trim_before(handle, 4, NULL);
+}
+
+static int do_join(ls *handle)
+{
+    return ls_node_join(handle, "a", NULL, NULL);
+}
+
+static int do_beat(ls *handle)
+{
+    return ls_node_beat(handle, NULL);
+}
+
+static int do_ack(ls *handle)
+{
+    return ls_node_ack(handle, 1, NULL);
+}
+
+static int do_set_state(ls *handle)
+{
+    return ls_node_set_state(handle, LS_NODE_LEAVING, NULL);
+}
+
+static int do_leave(ls *handle)
+{
+    return ls_node_leave(handle, NULL);
+}
+
+static int do_node_get(ls *handle)
+{
+    ls_nodes *nodes;
+    int rc = ls_node_get(handle, "a", &nodes);
+    if (rc == 0) {
+        ls_nodes_free(nodes);
+    }
+    return rc;
+}
+
+static int do_node_list(ls *handle)
+{
+    ls_nodes *nodes;
+    int rc = ls_node_list(handle, &nodes);
+    if (rc == 0) {
+        ls_nodes_free(nodes);
+    }
+    return rc;
+}
+
+static int do_put(ls *handle)
+{
+    return ls_put(handle, bytes_of_text("k"), bytes_of_text("v"), NULL, NULL);
+}
+
+static int do_get(ls *handle)
+{
+    ls_objects *objects;
+    int rc = ls_get(handle, bytes_of_text("k"), &objects);
+    if (rc == 0) {
+        ls_objects_free(objects);
+    }
+    return rc;
+}
+
+static int do_del(ls *handle)
+{
+    return ls_del(handle, bytes_of_text("k"), NULL);
+}
+
+static int do_scan(ls *handle)
+{
+    ls_objects *objects;
+    int rc = ls_scan(handle, bytes_of_text("k"), bytes_of_text(""), 5, &objects);
+    if (rc == 0) {
+        ls_objects_free(objects);
+    }
+    return rc;
+}
+
+static int do_batch(ls *handle)
+{
+    ls_batch *batch;
+    int rc = ls_batch_new(handle, &batch);
+    if (rc == 0) {
+        rc = ls_batch_put(batch, bytes_of_text("k"), bytes_of_text("v"));
+        rc = rc != 0 ? rc : ls_batch_commit(batch, NULL);
+        ls_batch_free(batch);
+    }
+    return rc;
+}
+
+static int do_relay(ls *handle)
+{
+    return ls_relay_all(handle, payload, NULL);
+}
+
+static const struct operation {
+    const char *command;
+    int (*run)(ls *handle);
+    bool repeats;
+} operations[] = {
+    {"CLOCK.GET", do_clock_get, true},
+    {"CLOCK.NEXT", do_clock_next, true},
+    {"CLOCK.WITNESS", do_clock_witness, true},
+    {"MSG.POST", do_post, false},
+    {"MSG.READ", do_read, true},
+    {"MSG.INFO", do_info, true},
+    {"MSG.TRIM", do_trim, true},
+    {"NODE.JOIN", do_join, true},
+    {"NODE.BEAT", do_beat, true},
+    {"NODE.ACK", do_ack, true},
+    {"NODE.STATE", do_set_state, false},
+    {"NODE.LEAVE", do_leave, false},
+    {"NODE.GET", do_node_get, true},
+    {"NODE.LIST", do_node_list, true},
+    {"OBJ.PUT", do_put, false},
+    {"OBJ.GET", do_get, true},
+    {"OBJ.DEL", do_del, false},
+    {"OBJ.SCAN", do_scan, true},
+    {"OBJ.TXN", do_batch, false},
+    {"RELAY.SEND", do_relay, false},
+};
+
+#define OPERATIONS (sizeof operations / sizeof operations[0])
+
+/* How often the command under test came, and what the peer does with the first one. */
+struct cut {
+    const char *command;
+    const char *reply; /* NULL: cuts the connection */
+    atomic_int seen;
+};
+
+static void cut_first(struct peer_link *link, void *context)
+{
+    struct cut *cut = context;
+    while (link_next(link)) {
+        if (link_is(link, cut->command) && atomic_fetch_add(&cut->seen, 1) == 0) {
+            if (cut->reply == NULL) {
+                return;
+            }
+            link_say(link, "%s\r\n", cut->reply);
+        } else {
+            answer(link);
+        }
+    }
+}
+
+static void a_request_cut_off_before_its_answer_is_repeated_only_where_that_is_safe(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < OPERATIONS; i++) {
+        struct scripted_peer peer;
+        struct cut cut = {.command = operations[i].command};
+        peer_start(&peer, cut_first, &cut);
+        ls *handle = open_handle(peer.url, 0);
+        int rc = operations[i].run(handle);
+        int seen = atomic_load(&cut.seen);
+        if (operations[i].repeats ? rc != 0 || seen != 2 : rc != LS_ECONN || seen != 1) {
+            fail_msg("%s: %d (%s), sent %d times", operations[i].command, rc, ls_last_error()->text,
+                     seen);
+        }
+        if (rc != 0) {
+            assert_non_null(strstr(ls_last_error()->text, "not known"));
+        }
+        assert_int_equal(operations[i].run(handle), 0);
+        ls_close(handle);
+        peer_stop(&peer);
+    }
+}
+
+static void a_request_refused_by_a_server_that_stops_or_starts_is_sent_again(void **state)
+{
+    static const char *const replies[] = {"-SHUTDOWN the server is stopping",
+                                          "-LOADING the server is starting"};
+    (void)state;
+
+    for (size_t i = 0; i < OPERATIONS * 2; i++) {
+        const struct operation *operation = &operations[i / 2];
+        struct scripted_peer peer;
+        struct cut cut = {.command = operation->command, .reply = replies[i % 2]};
+        peer_start(&peer, cut_first, &cut);
+        ls *handle = open_handle(peer.url, 0);
+        int rc = operation->run(handle);
+        if (rc != 0 || atomic_load(&cut.seen) != 2 || peer.count != 2) {
+            fail_msg("%s: %d (%s), sent %d times on %d connections", operation->command, rc,
+                     ls_last_error()->text, atomic_load(&cut.seen), peer.count);
+        }
+        ls_close(handle);
+        peer_stop(&peer);
+    }
+}
+
+/* Cuts the first connection after its hello, and says so. */
+static void cut_idle(struct peer_link *link, void *context)
+{
+    int *told = context;
+    link_hello(link);
+    if (link->number == 0) {
+        shutdown(link->fd, SHUT_RDWR);
+        (void)!write(*told, "x", 1);
+        return;
+    }
+    serve_all(link, NULL);
+}
+
+static void a_connection_lost_while_idle_takes_no_request_with_it(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < OPERATIONS; i++) {
+        struct scripted_peer peer;
+        int ends[2];
+        char told;
+        assert_int_equal(pipe(ends), 0);
+        peer_start(&peer, cut_idle, &ends[1]);
+        ls *handle = open_handle(peer.url, 0);
+        assert_int_equal(read(ends[0], &told, 1), 1);
+        int rc = operations[i].run(handle);
+        if (rc != 0) {
+            fail_msg("%s: %d %s", operations[i].command, rc, ls_last_error()->text);
+        }
+        ls_close(handle);
+        peer_stop(&peer);
+        close(ends[0]);
+        close(ends[1]);
+    }
+}
+
+static void say_nothing(struct peer_link *link, void *context)
+{
+    (void)context;
+    link_hello(link);
+    while (link_next(link)) {
+    }
+}
+
+static void a_call_without_an_answer_ends_when_its_time_is_up(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < OPERATIONS; i++) {
+        struct scripted_peer peer;
+        peer_start(&peer, say_nothing, NULL);
+        ls *handle = open_handle(peer.url, 30);
+        uint64_t begin = monotonic_ms();
+        int rc = operations[i].run(handle);
+        uint64_t took = monotonic_ms() - begin;
+        if (rc != LS_ECONN || took < 30 || took > 10000) {
+            fail_msg("%s: %d after %llu ms", operations[i].command, rc, (unsigned long long)took);
+        }
+        ls_close(handle);
+        peer_stop(&peer);
+    }
+}
+
+static void *expect_lost(void *argument)
+{
+    struct caller *caller = argument;
+    uint64_t clock;
+    caller->wrong += ls_clock_witness(caller->handle, 1, &clock) != LS_ECONN;
+    caller->wrong += ls_post(caller->handle, 'U', 0, payload, NULL, &clock) != LS_ECONN;
+    return NULL;
+}
+
+static void threads_that_wait_together_for_nothing_all_end(void **state)
+{
+    struct scripted_peer peer;
+    struct caller callers[THREADS];
+    pthread_t threads[THREADS];
+    (void)state;
+
+    peer_start(&peer, say_nothing, NULL);
+    ls *handle = open_handle(peer.url, 50);
+    for (int i = 0; i < THREADS; i++) {
+        callers[i] = (struct caller){handle, 0, 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, expect_lost, &callers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(callers[i].wrong, 0);
+    }
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
+/* Each connection answers a few requests and is then cut with others under way. */
+static void answer_seven(struct peer_link *link, void *context)
+{
+    (void)context;
+    link_hello(link);
+    for (int i = 0; i < 7 && link_next(link); i++) {
+        link_say(link, ":%s\r\n", link_argument(link, 1));
+    }
+}
+
+static void sixteen_threads_outlive_many_lost_connections(void **state)
+{
+    struct scripted_peer peer;
+    struct caller callers[THREADS];
+    pthread_t threads[THREADS];
+    (void)state;
+
+    peer_start(&peer, answer_seven, NULL);
+    ls *handle = open_handle(peer.url, 60000);
+    for (int i = 0; i < THREADS; i++) {
+        callers[i] = (struct caller){handle, (uint64_t)i * 1000000, 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, call_often, &callers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(callers[i].wrong, 0);
+    }
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
+/* ---- memory ----------------------------------------------------------------------------------- */
+
+/* Everything once, with the n-th allocation failing. What fails says so; nothing else goes wrong. */
+static void run_all(void *context, long n)
+{
+    const struct scripted_peer *peer = context;
+    ls *handle = NULL;
+    (void)n;
+
+    int rc = ls_open(&handle, peer->url, NULL);
+    if (rc != 0) {
+        assert_int_equal(rc, LS_ENOMEM);
+        return;
+    }
+    for (size_t i = 0; i < OPERATIONS; i++) {
+        rc = operations[i].run(handle);
+        if (rc != 0 && rc != LS_ENOMEM && rc != LS_ECONN) {
+            fail_msg("%s: %d %s", operations[i].command, rc, ls_last_error()->text);
+        }
+    }
+    ls_close(handle);
+}
+
+static void each_allocation_may_fail_once(void **state)
+{
+    struct scripted_peer peer;
+    (void)state;
+
+    peer_start(&peer, serve_all, NULL);
+    faults_each_allocation(run_all, &peer);
+    peer_stop(&peer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hello_carries_user_password_and_name),
+        cmocka_unit_test(a_refused_hello_is_told_by_its_code),
+        cmocka_unit_test(nobody_there_is_a_failed_connection_at_once),
+        cmocka_unit_test(each_answer_becomes_what_it_says),
+        cmocka_unit_test(an_error_has_its_code_its_number_and_its_sentence),
+        cmocka_unit_test(an_answer_of_another_shape_is_refused_and_the_connection_goes_on),
+        cmocka_unit_test(garbage_ends_the_connection_and_the_next_call_has_a_new_one),
+        cmocka_unit_test(sixteen_threads_share_one_connection_and_get_their_own_answers),
+        cmocka_unit_test(requests_larger_than_the_socket_takes_go_out_in_pieces),
+        cmocka_unit_test(a_request_cut_off_before_its_answer_is_repeated_only_where_that_is_safe),
+        cmocka_unit_test(a_request_refused_by_a_server_that_stops_or_starts_is_sent_again),
+        cmocka_unit_test(a_connection_lost_while_idle_takes_no_request_with_it),
+        cmocka_unit_test(a_call_without_an_answer_ends_when_its_time_is_up),
+        cmocka_unit_test(threads_that_wait_together_for_nothing_all_end),
+        cmocka_unit_test(sixteen_threads_outlive_many_lost_connections),
+        cmocka_unit_test(each_allocation_may_fail_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
