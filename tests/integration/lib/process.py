@@ -1,6 +1,7 @@
 """Scratch directories and processes that never outlive the test, and waiting with a deadline."""
 
 import atexit
+import copy
 import os
 import pathlib
 import re
@@ -72,7 +73,15 @@ class Build:
         self.lockstepd = self.path / "src/server/lockstepd"
         self.lockstep = self.path / "src/cli/lockstep"
         self.poster = self.path / "tests/integration/poster"
+        self.reformat = self.path / "tests/integration/reformat"
         self.shim = self.path / "tests/shim"
+
+    def where_all_may_read(self, directory):
+        """Copies of the programs, for tests that run them as somebody else."""
+        other = copy.copy(self)
+        other.lockstepd = shutil.copy(self.lockstepd, directory)
+        other.lockstep = shutil.copy(self.lockstep, directory)
+        return other
 
     def cli(self, *args, seconds=60):
         """Runs lockstep and gives the finished process, output as text."""
