@@ -463,24 +463,12 @@ static int read_part(struct dump_reader *reader, struct line *line, const struct
     return wrong(error, "a field is there that no record has");
 }
 
-/* A control name of the index holds any bytes, which key_control does not take. */
-static int encode_control(struct key *key, ls_bytes name, struct ls_error *error)
-{
-    if (name.size == 0 || name.size > KEY_SIZE_MAX - KEY_HEADER_SIZE) {
-        return wrong(error, "a control name is empty or too long");
-    }
-    key_first(key, KEY_CONTROL);
-    memcpy(key->data + key->size, name.data, name.size);
-    key->size = (uint16_t)(key->size + name.size);
-    return 0;
-}
-
 static int encode_key(struct key *key, const struct line *line, struct ls_error *error)
 {
     uint8_t id[16];
     switch (line->category.size == 1 ? *(const char *)line->category.data : 0) {
     case KEY_CONTROL:
-        return encode_control(key, line->name, error);
+        return key_control(key, line->name) == 0 ? 0 : wrong(error, "a control name is none");
     case KEY_MESSAGE:
         if (line->type > UINT8_MAX) {
             return wrong(error, "a message's type is a byte");

@@ -1,0 +1,582 @@
+#!/usr/bin/python3
+"""The lockstep command as its users meet it: output, exit status and sentences, on directories and
+on servers, and the load generator against lockstepd and, where it is installed, Redis.
+
+    test_cli.py BUILD-DIRECTORY [unittest arguments]
+"""
+
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from lib.process import Build, Server, scratch, spawn, wait_until  # noqa: E402
+
+BUILD = Build(sys.argv.pop(1))
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("LOCKSTEP_")}
+
+
+def run(*args, url=None, stdin="", code=0):
+    """Runs lockstep, holds it to its exit status, and gives the finished process."""
+    where = ["--url", str(url)] if url is not None else []
+    done = subprocess.run([str(BUILD.lockstep), *where, *map(str, args)], input=stdin, text=True,
+                          capture_output=True, timeout=120, check=False, env=ENVIRONMENT,
+                          errors="surrogateescape")
+    assert done.returncode == code, (f"lockstep {args}: exit {done.returncode}, not {code}\n"
+                                     f"{done.stdout}{done.stderr}")
+    return done
+
+
+def out(*args, **options):
+    return run(*args, **options).stdout.rstrip("\n")
+
+
+def lines(*args, **options):
+    return [json.loads(line) for line in out(*args, "--json", **options).splitlines()]
+
+
+class Usage(unittest.TestCase):
+    """Wrong usage says what was expected and where to read more, and exits with 2."""
+
+    def refused(self, sentence, *args):
+        done = run(*args, code=2)
+        self.assertRegex(done.stderr, sentence)
+        self.assertRegex(done.stderr, r"\nsee 'lockstep help[ a-z]*'\n$")
+        self.assertTrue(done.stderr.startswith("lockstep: "))
+        self.assertEqual("", done.stdout)
+
+    def test_sentences(self):
+        self.refused("a command is missing")
+        self.refused("no command 'pots'; did you mean 'post'", "pots")
+        self.refused("no command 'quite-another'\n", "quite-another")
+        self.refused("no option '--cuont'; did you mean '--count'", "read", "--cuont", "3")
+        self.refused("--count takes N", "read", "--count")
+        self.refused("--json takes no value", "read", "--json=yes")
+        self.refused("--count is a number greater than 0, not '0'", "read", "--count", "0")
+        self.refused("'get' takes KEY, but 0 arguments were", "get")
+        self.refused("'get' takes KEY, but 2 arguments were", "get", "a", "b")
+        self.refused("'nodes' takes no arguments, but 'x'", "nodes", "x")
+        self.refused("FROM is a clock", "read", "yesterday")
+        self.refused("nothing to read yet", "read", "$")
+        self.refused("letters of O, D, C, U", "read", "--type", "X")
+        self.refused("up, leaving or down, not 'gone'", "nodes", "--state", "gone")
+        self.refused("the type is user, database", "post", "object", "-", "1")
+        self.refused("the event is created", "post", "database", "moved", "1")
+        self.refused("the payload is missing", "post", "user", "-")
+        self.refused("--text and --cbor exclude", "post", "--text", "--cbor", "f", "user", "-")
+        self.refused("--nx and --xx exclude", "put", "a", "b", "--nx", "--xx")
+        self.refused("not 'soon'", "put", "a", "b", "--if", "soon")
+        self.refused("'clock' takes nothing, 'next", "clock", "back")
+        self.refused("the clock that was seen", "clock", "witness")
+        self.refused("from 1 to 1048576", "clock", "next", "0")
+        self.refused("needs --as HOST", "relay", "send", "all", "1")
+        self.refused("one, second, nth N", "relay", "send", "--as", "a", "third", "1")
+        self.refused("--requests and --seconds", "bench", "--requests", "1", "--seconds", "1")
+        self.refused("a server is named as", "bench", "--url", "/tmp/x")
+        self.refused("a quote in the command", "bench", "--command", "SET 'a")
+        self.refused("an even number of digits", "key", "4d1")
+        self.refused("with --hex a key", "get", "--hex", "0")
+        self.refused("takes a data directory", "check", "--url", "lockstep://127.0.0.1:1")
+        self.refused("takes a data directory", "dump", "--url", "lockstep://127.0.0.1:1")
+        self.refused("new or empty directory", "load", "--url", "lockstep://127.0.0.1:1")
+
+    def test_every_command_has_its_help(self):
+        overview = out("help")
+        for line in re.search(r"Commands\n(.*?)\n\n", overview, re.DOTALL)[1].splitlines():
+            name = re.match(r"  (\S+)", line)
+            if name and name[1] != "help":
+                self.assertIn(f"lockstep {name[1]}", out("help", name[1]))
+                self.assertEqual(out("help", name[1]), out(name[1], "--help"))
+        self.assertEqual(overview, out("--help"))
+        self.assertRegex(out("--version"), r"^lockstep \d+\.\d+\.\d+$")
+
+    def test_the_manual_names_every_command_and_option(self):
+        manual = (pathlib.Path(__file__).parents[2] / "man/lockstep.1").read_text()
+        for name in re.findall(r"^  (\w+) ", re.search(r"Commands\n(.*?)\n\n", out("help"),
+                                                        re.DOTALL)[1], re.MULTILINE):
+            self.assertRegex(manual, rf"(?m)^\.It Cm {name}\b")
+            if name != "help":
+                for option in re.findall(r"^  --(\w+)", out("help", name), re.MULTILINE):
+                    self.assertIn(f"Fl -{option}", manual, f"{name} --{option}")
+
+
+class Keys(unittest.TestCase):
+    def test_each_category_is_explained(self):
+        self.assertEqual([{"category": "M", "name": "message", "version": 1, "value_type": "cbor",
+                           "clock": 5, "type": "U"}], lines("key", "4d11000000000000000555"))
+        self.assertEqual("alpha", lines("key", "4e11" + b"alpha".hex())[0]["host"])
+        self.assertEqual("clock", lines("key", "4311" + b"clock".hex())[0]["control"])
+        self.assertEqual("_w", lines("key", "4f11ff")[0]["key_base64url"])
+        self.assertEqual("00010203-0405-0607-0809-0a0b0c0d0e0f",
+                         lines("key", "5011" + bytes(range(16)).hex())[0]["id"])
+        version = lines("key", "5611" + "6100ff62" + "0000" + "0000000000000007")[0]
+        self.assertEqual(("a\0b", 7), (version["key"], version["timestamp"]))
+        self.assertIn("type        U (user)", out("key", "4d11000000000000000555"))
+
+    def test_what_is_no_key_is_refused(self):
+        for key in ("", "4d", "4d1100", "4d21000000000000000555", "4d12000000000000000555",
+                    "5a1100", "4e11"):
+            self.assertRegex(run("key", key, code=1).stderr, "^lockstep: .+\n$")
+
+
+class Commands:
+    """What holds on a directory and on a server alike; `self.url` names it."""
+
+    def run_here(self, *args, **options):
+        return run(*args, url=self.url, **options)
+
+    def out(self, *args, **options):
+        return out(*args, url=self.url, **options)
+
+    def lines(self, *args, **options):
+        return lines(*args, url=self.url, **options)
+
+    def test_posts_are_read_back(self):
+        self.assertEqual("1", self.out("post", "user", "-", '{"b":1,"a":[2,null]}'))
+        self.assertEqual([{"clock": 2}], self.lines("post", "--text", "U", "x", '{"b":1}'))
+        self.assertEqual("3", self.out("post", "--to", "alpha", "database", "created", "-5"))
+        self.assertEqual("4", self.out("post", "C", "deleted", "--cbor", self.file(b"\x43\x01\x02\x03")))
+        read = self.lines("read")
+        self.assertEqual([1, 2, 3, 4], [m["clock"] for m in read])
+        self.assertEqual(["U", "U", "D", "C"], [m["type"] for m in read])
+        self.assertEqual(["-", "x", "C", "D"], [m["event"] for m in read])
+        self.assertEqual([{"a": [2, None], "b": 1}, '{"b":1}', -5, "AQID"],
+                         [m["object"] for m in read])
+        self.assertEqual(["", "", "alpha", ""], [m["to"] for m in read])
+        self.assertEqual(["clock", "type", "event", "timestamp", "from", "to", "object"],
+                         list(read[0]))
+        self.assertTrue(abs(read[0]["timestamp"] / 1e9 - time.time()) < 100)
+        text = self.out("read").splitlines()
+        self.assertRegex(text[2], r"^ +3  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  database.created +"
+                                  r"- -> alpha  -5$")
+
+    def test_lines_are_posted_in_order(self):
+        given = [f'{{"n":{n}}}' for n in range(300)]
+        clocks = self.out("post", "user", "-", "-", stdin="\n".join(given)).splitlines()
+        self.assertEqual(given, [json.dumps(m["object"], separators=(",", ":"))
+                                 for m in self.lines("read")])
+        self.assertEqual(clocks, [str(m["clock"]) for m in self.lines("read")])
+        done = self.run_here("post", "user", "-", "-", stdin="1\n2\n{\n3\n", code=1)
+        self.assertEqual(2, len(done.stdout.splitlines()))
+        self.assertIn("stopped at line 3", done.stderr)
+
+    def test_a_refused_post_says_where(self):
+        self.assertRegex(self.run_here("post", "user", "-", '{"a":', code=1).stderr, "^lockstep: ")
+        self.run_here("post", "user", "-", "--cbor", self.file(b"\xff"), code=1)
+        self.run_here("post", "user", "-", "--cbor", "/nonexistent", code=1)
+        self.assertEqual([], self.lines("read"))
+
+    def test_reads_are_filtered_and_limited(self):
+        for n in range(10):
+            self.out("post", "user" if n % 2 else "database", "created", n,
+                     *(["--to", "beta"] if n == 4 else []))
+        self.out("put", "k/a", "1")
+        self.out("put", "other", "1")
+        clocks = lambda *args: [m["clock"] for m in self.lines("read", *args)]  # noqa: E731
+        self.assertEqual(list(range(1, 13)), clocks())
+        self.assertEqual([5, 6, 7], clocks("5", "--count", "3"))
+        self.assertEqual([2, 4, 6, 8, 10], clocks("-", "--type", "user"))
+        self.assertEqual([2, 4, 6, 8, 10, 11, 12], clocks("--type", "UO"))
+        self.assertEqual([11, 12], clocks("--type=object"))
+        self.assertEqual(12 - 1, len(clocks("--for", "alpha")))
+        self.assertEqual(12, len(clocks("--for", "beta")))
+        self.assertEqual([11], clocks("--key", "k/"))
+        self.assertEqual([], clocks("99"))
+
+    def test_objects(self):
+        self.assertEqual("1", self.out("put", "a", "one"))
+        self.assertEqual("one", self.out("get", "a"))
+        self.assertEqual("one", run("get", "a", "--raw", url=self.url).stdout)
+        self.assertEqual([{"key": "a", "value": "one", "created": 1, "modified": 1}],
+                         self.lines("get", "a"))
+        self.assertIn("last modified at 1", self.run_here("put", "a", "x", "--if", 7, code=1).stderr)
+        self.assertIn("last modified at 1", self.run_here("put", "a", "x", "--nx", code=1).stderr)
+        self.assertIn("there is no object 'b'", self.run_here("put", "b", "x", "--xx", code=1).stderr)
+        self.assertEqual("2", self.out("put", "a", "-", "--if", 1, stdin="two\nlines\n"))
+        self.assertEqual("two\nlines\n", run("get", "a", "--raw", url=self.url).stdout)
+        self.assertEqual("3", self.out("put", "--hex", "00ff", "raw"))
+        self.assertEqual("raw", self.out("get", "--hex", "00ff"))
+        self.assertIn("there is no object 'zz'", self.run_here("get", "zz", code=1).stderr)
+        self.assertEqual("0", self.out("del", "zz"))
+        self.run_here("del", "a", "--if", "1", code=1)
+        self.assertEqual("4", self.out("del", "a", "--if", "2"))
+        told = [m["object"] for m in self.lines("read", "--type", "O")]
+        self.assertEqual({"key": "a", "value": "one"}, told[0])
+        self.assertEqual({"key": "a", "value": "two\nlines\n", "previous": 1}, told[1])
+        self.assertEqual({"key_base64url": "AP8", "value": "raw"}, told[2])
+        self.assertEqual({"key": "a", "previous": 2}, told[3])
+        text = self.out("read").splitlines()
+        self.assertIn("object.updated", text[1])
+        self.assertTrue(text[1].endswith("a = two\\nlines\\n"), text[1])
+        self.assertTrue(text[2].endswith("0x00ff = raw"), text[2])
+
+    def test_scans(self):
+        keys = [f"k{n:04}" for n in range(1200)]
+        self.fill_objects(keys)
+        self.assertEqual(keys, self.out("scan", "k", "--keys").splitlines())
+        self.assertEqual(keys[700:705],
+                         self.out("scan", "k", "--after", "k0699", "--count", 5, "--keys").splitlines())
+        self.assertEqual({"key": "k0000", "value": "v", "created": 1, "modified": 1},
+                         self.lines("scan", "k0", "--count", "1")[0])
+        self.assertEqual("         1  k0000 = v", self.out("scan", "k0", "--count", 1).splitlines()[1])
+        self.assertEqual([], self.lines("scan", "zz"))
+
+    def test_the_clock(self):
+        self.assertEqual("0", self.out("clock"))
+        self.assertEqual("1", self.out("clock", "next"))
+        self.assertEqual([{"clock": 2, "count": 10}], self.lines("clock", "next", "10"))
+        self.assertEqual("11", self.out("clock"))
+        self.assertEqual("101", self.out("clock", "witness", "100"))
+        self.assertEqual("102", self.out("post", "user", "-", "1"))
+        self.run_here("clock", "witness", str(2**63), code=1)
+
+    def test_a_post_as_a_node(self):
+        self.out("post", "--as", "alpha", "user", "-", "1")
+        self.out("post", "--as", "alpha", "user", "-", "2")
+        read = self.lines("read")
+        self.assertEqual(["alpha"] * 6, [m["from"] for m in read])
+        self.assertEqual(["O", "U", "O"] * 2, [m["type"] for m in read])
+        self.assertEqual("up", read[0]["object"]["state"])
+        self.assertEqual({"node": "alpha", "previous": 1}, read[2]["object"])
+        self.assertEqual([], self.lines("nodes"))
+
+    def test_status(self):
+        self.out("post", "user", "-", "1")
+        self.out("put", "a", "b")
+        status = self.lines("status")[0]
+        self.assertEqual(2, status["clock"])
+        self.assertEqual(2, status["box"]["count"])
+        self.assertEqual({"up": 0, "leaving": 0, "down": 0}, status["nodes"])
+        text = self.out("status")
+        self.assertLess(len(text.splitlines()), 24)
+        self.assertRegex(text, r"(?m)^clock +2$")
+        self.assertRegex(text, r"(?m)^box +2 messages, .* clocks 1 to 2$")
+
+    def watch(self, *args, **options):
+        return spawn([BUILD.lockstep, "--url", self.url, "watch", *args], stdout=subprocess.PIPE,
+                     stderr=subprocess.PIPE, text=True, **options)
+
+    def test_a_watch_follows_and_flushes_each_line(self):
+        watch = self.watch("-", "--json")
+        try:
+            for n in range(1, 20):
+                self.out("post", "user", "-", n)
+                self.assertEqual(n, json.loads(watch.stdout.readline())["object"])
+        finally:
+            watch.send_signal(signal.SIGINT)
+            rest, errors = watch.communicate(timeout=20)
+        self.assertEqual((0, "", ""), (watch.returncode, rest, errors))
+
+    def test_a_watch_ends_by_itself_after_count(self):
+        self.out("post", "user", "-", "-", stdin="1\n2\n3\n4\n")
+        self.assertEqual([2, 3], [m["object"] for m in self.lines("watch", 2, "--count", 2)])
+        self.assertEqual([], self.lines("watch", 1, "--count", 1, "--type", "U", "--for", "x")[1:])
+
+
+class OnDirectory(Commands, unittest.TestCase):
+    def setUp(self):
+        self.room = scratch("cli")
+        self.directory = self.room / "data"
+        self.url = str(self.directory)
+        run("del", "nothing", url=self.url)  # makes the directory, and moves no clock
+
+    def file(self, data):
+        path = self.room / "file"
+        path.write_bytes(data)
+        return path
+
+    def fill_objects(self, keys):
+        with Server(BUILD, self.directory) as server:
+            with server.client() as client:
+                for key in keys:
+                    client.send("OBJ.PUT", key, "v")
+                for _ in keys:
+                    client.read()
+            server.stop()
+
+    def test_reading_makes_no_directory(self):
+        for command in (["status"], ["read"], ["nodes"], ["get", "a"], ["scan"], ["clock"],
+                        ["check"], ["dump"]):
+            done = run(*command, url=self.room / "nothing", code=1)
+            self.assertRegex(done.stderr, "^lockstep: .+\n$")
+            self.assertFalse((self.room / "nothing").exists())
+
+    def test_relay_needs_a_server(self):
+        self.run_here("relay", "send", "--as", "a", "all", "1", code=1)
+
+    def test_several_processes_share_a_directory(self):
+        watch = self.watch("-", "--count", "40", "--json")
+        posts = [spawn([BUILD.lockstep, "--url", self.url, "post", "user", "-", "-"],
+                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        clocks = []
+        for post in posts:
+            clocks += post.communicate("1\n" * 10, timeout=60)[0].split()
+        self.assertEqual(40, len(set(clocks)))
+        seen = [json.loads(line)["clock"] for line in watch.communicate(timeout=60)[0].splitlines()]
+        self.assertEqual(sorted(map(int, clocks)), seen)
+
+
+class OnServer(Commands, unittest.TestCase):
+    def setUp(self):
+        self.room = scratch("cli")
+        self.directory = self.room / "data"
+        self.server = Server(BUILD, self.directory).start()
+        self.url = f"lockstep://127.0.0.1:{self.server.port}"
+
+    def tearDown(self):
+        self.server.kill()
+
+    def file(self, data):
+        path = self.room / "file"
+        path.write_bytes(data)
+        return path
+
+    def fill_objects(self, keys):
+        with self.server.client() as client:
+            for key in keys:
+                client.send("OBJ.PUT", key, "v")
+            for _ in keys:
+                client.read()
+
+    def test_relay(self):
+        listeners = {}
+        for host in ("a", "b", "c"):
+            listeners[host] = spawn([BUILD.lockstep, "--url", self.url, "relay", "listen", "--as",
+                                     host, "--count", "2", "--json"], stdout=subprocess.PIPE,
+                                    text=True)
+        wait_until(lambda: len(self.lines("nodes", "--state", "up")) == 3, "three nodes")
+        send = lambda *args: self.out("relay", "send", "--as", "sender", *args)  # noqa: E731
+        self.assertEqual("3", send("all", '{"n":0}'))
+        self.assertEqual("1", send("one", "1"))
+        wait_until(lambda: len(self.lines("nodes")) == 2, "a to leave")
+        self.assertEqual("1", send("second", "3"))
+        self.assertEqual("0", send("to", "nobody", "4"))
+        self.assertEqual("1", send("to", "b", "--text", "two"))
+        heard = {}
+        for host, process in listeners.items():
+            heard[host] = [json.loads(line) for line in process.communicate(timeout=20)[0].splitlines()]
+        self.assertEqual([{"n": 0}, 1], [m["object"] for m in heard["a"]])
+        self.assertEqual([{"n": 0}, "two"], [m["object"] for m in heard["b"]])
+        self.assertEqual([{"n": 0}, 3], [m["object"] for m in heard["c"]])
+        self.assertEqual({"sender"}, {m["from"] for h in heard.values() for m in h})
+        self.assertEqual([], self.lines("nodes"))
+
+    def test_a_watch_goes_on_after_the_server_was_away(self):
+        watch = self.watch("-", "--count", "4", "--json")
+        self.out("post", "user", "-", "-", stdin="1\n2\n")
+        self.assertEqual(1, json.loads(watch.stdout.readline())["object"])
+        port = self.server.port
+        self.server.kill()
+        again = Server(BUILD, self.directory, "--listen", f"127.0.0.1:{port}")
+        with again:
+            self.out("post", "user", "-", "-", stdin="3\n4\n")
+            rest = [json.loads(watch.stdout.readline())["object"] for _ in range(3)]
+            self.assertEqual(0, watch.wait(60))
+            watch.communicate()
+        self.assertEqual([2, 3, 4], rest)
+
+    def test_what_was_discarded_is_named(self):
+        self.out("post", "user", "-", "-", stdin="1\n" * 10)
+        with self.server.client() as client:
+            client.must("MSG.TRIM", "BEFORE", "6")
+        done = self.run_here("read", "2", code=1)
+        self.assertIn("messages from 2 to 5 were discarded", done.stderr)
+        self.assertIn("lockstep read 6", done.stderr)
+        self.assertIn("lockstep watch 6", self.run_here("watch", "2", code=1).stderr)
+        self.assertEqual(5, len(self.lines("read")))
+
+    def test_a_server_that_is_not_there(self):
+        self.server.kill()
+        started = time.monotonic()
+        self.assertRegex(self.run_here("status", code=1).stderr, "^lockstep: .+\n$")
+        self.assertLess(time.monotonic() - started, 30)
+
+    def test_check_and_dump_while_the_server_writes(self):
+        load = spawn([BUILD.lockstep, "--url", self.url, "bench", "--seconds", "2", "--connections",
+                      "4"], stdout=subprocess.DEVNULL)
+        wait_until(lambda: self.lines("clock")[0]["clock"] > 100, "some posts")
+        while load.poll() is None:
+            run("check", self.directory)
+            dump = run("dump", self.directory).stdout
+            copy = self.room / "copy"
+            run("load", copy, stdin=dump)
+            self.assertEqual(dump, run("dump", copy).stdout)
+            run("check", copy)
+            shutil.rmtree(copy)
+
+    def bench(self, *args, code=0, url=None):
+        done = run("bench", "--json", *args, url=url or self.url, code=code)
+        return json.loads(done.stdout)
+
+    def test_bench(self):
+        result = self.bench("--requests", 10000)
+        self.assertEqual((10000, 0), (result["requests"], result["errors"]))
+        self.assertEqual(10000, self.lines("status")[0]["box"]["count"])
+        self.assertGreater(result["per_second"], 0)
+        self.assertTrue(0 < result["p50_us"] <= result["p99_us"] <= result["max_us"])
+        result = self.bench("--requests", 1001, "--threads", 2, "--connections", 3, "--pipeline", 7,
+                            "--command", "OBJ.PUT k:__seq__ __data__", "--size", "5")
+        self.assertEqual((1001, 0), (result["requests"], result["errors"]))
+        self.assertEqual(5, len(self.lines("scan", "--count", 1)[0]["value"]))
+        result = self.bench("--seconds", 1, "--command", "PING")
+        self.assertTrue(0.9 < result["seconds"] < 20, result)
+
+    def test_bench_counts_errors_and_shows_the_first(self):
+        done = run("bench", "--requests", 50, "--command", "NO.SUCH command", url=self.url, code=1)
+        self.assertRegex(done.stderr, "50 of 50 requests were refused, the first with: ERR ")
+
+    def test_bench_with_watchers(self):
+        result = self.bench("--requests", 200, "--watchers", 20)
+        self.assertEqual((200, 4000), (result["requests"], result["delivered"]))
+
+    @unittest.skipUnless(shutil.which("redis-server"), "redis-server is not installed")
+    def test_bench_on_redis(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        redis = spawn(["redis-server", "--port", port, "--save", "", "--dir", self.room],
+                      stdout=subprocess.DEVNULL)
+        url = f"redis://127.0.0.1:{port}"
+        try:
+            wait_until(lambda: subprocess.run(["redis-cli", "-p", str(port), "PING"], check=False,
+                                              capture_output=True).stdout == b"PONG\n", "redis")
+            self.assertEqual(5000, self.bench("--requests", 5000, url=url)["requests"])
+            self.assertEqual(2000, self.bench("--requests", 100, "--watchers", 20,
+                                              url=url)["delivered"])
+        finally:
+            redis.kill()
+            redis.wait()
+
+
+class Files(unittest.TestCase):
+    """check, dump and load on the files themselves."""
+
+    def setUp(self):
+        self.room = scratch("cli")
+        self.directory = self.room / "data"
+        with Server(BUILD, self.directory) as server:
+            with server.client() as client:
+                client.must("NODE.JOIN", "alpha", "META", "JSON", '{"a":1}')
+                client.must("MSG.POST", "user", "-", "SEQ", "1", "TEXT", "hello")
+                client.must("MSG.POST", "D", "C", "TO", "alpha", "TEXT", "world")
+                client.must("OBJ.PUT", "mine", "v", "OWNED")
+                client.must("OBJ.PUT", b"\x00\xff", b"\x00\xff")
+                client.must("OBJ.PUT", "a", "1")
+                client.must("OBJ.PUT", "a", "2")
+                client.must("OBJ.PUT", "large", b"x" * 20000)
+                client.must("OBJ.DEL", "large")
+                client.must("MSG.TRIM", "BEFORE", "3")
+            server.kill()
+
+    def damaged(self, data):
+        directory = self.room / "damaged"
+        directory.mkdir(exist_ok=True)
+        (directory / "data.mdb").write_bytes(data)
+        return directory
+
+    def test_a_whole_directory_is_ok(self):
+        self.assertRegex(out("check", self.directory), r"^ok: \d+ messages, 1 nodes, 3 objects, ")
+        self.assertEqual(out("check", self.directory), out("check", url=f"lmdb:{self.directory}"))
+        result = lines("check", self.directory)[0]
+        self.assertEqual((True, 0), (result["ok"], result["faults"]))
+
+    def test_a_bit_flipped_in_the_file_is_found(self):
+        data = (self.directory / "data.mdb").read_bytes()
+        for text, damaged in ((b"mine", b"mind"), (b"\x00\xff", b"\x00\xfe"), (b"up", b"uq")):
+            run("check", self.damaged(data.replace(text, damaged)), code=1)
+        copy = data.replace(b"\x65world", b"\x65worle")
+        self.assertNotEqual(data, copy)
+        done = run("check", self.damaged(copy), code=1)
+        self.assertRegex(done.stdout, r"^fault  message \d+: .+\n       key 4d11[0-9a-f]{18}")
+        self.assertRegex(done.stderr, r"^lockstep: \d+ faults?\n$")
+        fault = [json.loads(line) for line in
+                 run("check", "--json", self.damaged(copy), code=1).stdout.splitlines()]
+        self.assertTrue(fault[0]["fault"])
+        self.assertTrue(fault[0]["key"].startswith("4d11"))
+        self.assertFalse(fault[-1]["ok"])
+
+    def test_garbage_in_the_file_never_ends_in_anything_but_0_or_1(self):
+        data = (self.directory / "data.mdb").read_bytes()
+        chance = random.Random(2)
+        found = 0
+        for _ in range(60):
+            copy = bytearray(data)
+            page = 4096 * chance.randrange(len(data) // 4096)
+            size = chance.choice((1, 8, 64, 4096))
+            at = page + chance.randrange(4096 - size + 1)
+            copy[at:at + size] = chance.randbytes(size)
+            done = subprocess.run([str(BUILD.lockstep), "check", str(self.damaged(copy))],
+                                  capture_output=True, text=True, timeout=60, check=False,
+                                  errors="replace")
+            self.assertIn(done.returncode, (0, 1), done.stderr)
+            found += done.returncode
+            self.assertEqual(done.returncode == 0, done.stdout.startswith("ok: "), done.stdout)
+        self.assertGreater(found, 0)
+
+    def test_a_dump_is_loaded_as_it_was(self):
+        dump = run("dump", self.directory).stdout
+        head, *records, end = [json.loads(line) for line in dump.splitlines()]
+        self.assertEqual(("dump", 1), (head["lockstep"], head["format"]))
+        self.assertEqual((True, len(records)), (end["end"], end["records"]))
+        self.assertEqual([record["category"] for record in records],
+                         sorted(record["category"] for record in records))
+        copy = self.room / "copy"
+        copy.mkdir()
+        self.assertEqual([{"records": len(records)}], lines("load", copy, stdin=dump))
+        self.assertEqual(dump, run("dump", copy).stdout)
+        self.assertEqual(dump, run("dump", url=f"lmdb:{copy}/").stdout)
+        run("check", copy)
+        before = out("read", url=self.directory)
+        self.assertEqual(before, out("read", url=copy))
+        with Server(BUILD, copy) as server:
+            self.assertEqual(out("scan", url=self.directory),
+                             out("scan", url=f"lockstep://127.0.0.1:{server.port}"))
+
+    def test_a_dump_that_was_cut_or_altered_is_refused(self):
+        dump = run("dump", self.directory).stdout
+        text = dump.splitlines(keepends=True)
+        copy = self.room / "copy"
+        bad = {
+            "empty": "",
+            "no dump": "hello\n",
+            "another format": dump.replace('"format":1', '"format":2', 1),
+            "without its end": "".join(text[:-1]),
+            "without a record": "".join(text[:3] + text[4:]),
+            "with a record twice": "".join(text[:3] + text[2:]),
+            "with two records swapped": "".join(text[:3] + [text[4], text[3]] + text[5:]),
+            "with more behind": dump + text[1],
+            "of another clock": dump.replace('"clock":', '"clock":1', 1),
+            "cut in a line": dump[:len(dump) // 2],
+        }
+        chance = random.Random(3)
+        for n in range(40):
+            at = chance.randrange(len(dump))
+            bad[f"altered at {at}"] = dump[:at] + chr(ord(dump[at]) ^ 1) + dump[at + 1:]
+        for what, given in bad.items():
+            done = run("load", copy, stdin=given, code=1)
+            self.assertRegex(done.stderr, "^lockstep: .+\n$", what)
+            self.assertEqual(["data"], sorted(os.listdir(self.room)), what)
+
+    def test_load_takes_only_a_new_or_empty_directory(self):
+        dump = run("dump", self.directory).stdout
+        self.assertIn("is not empty", run("load", self.directory, stdin=dump, code=1).stderr)
+        run("load", self.room / "no" / "where", stdin=dump, code=1)
+        beside = self.room / "copy.loading"
+        beside.mkdir()
+        self.assertIn("another load", run("load", self.room / "copy", stdin=dump, code=1).stderr)
+        self.assertTrue(beside.exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
