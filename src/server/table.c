@@ -104,7 +104,7 @@ const struct command commands[] = {
      "snapshot, never a gap: what is not in that snapshot is gone.",
      "integer: the snapshot's clock S; then pushes: object, key, value, created, modified for each "
      "in the snapshot; synced and S; object again, or deleted, key and clock, for every change; "
-     "resync before another snapshot",
+     "resync and S before another snapshot",
      command_obj_watch},
     {"OBJ.UNWATCH", "objects", 1, 1, F | COMMAND_WATCHING, 0, 0, 0, "",
      "Ends this connection's watch of objects.", "OK", command_obj_unwatch},
@@ -174,16 +174,33 @@ const struct command commands[] = {
 };
 const size_t command_count = sizeof commands / sizeof commands[0];
 
+/* Prints words with line breaks at the width of the manual's pages. */
+static void print_wrapped(FILE *out, const char *first, const char *text, const char *last)
+{
+    int column = fprintf(out, "%s", first);
+    bool begins = true;
+    while (*text != '\0') {
+        int size = (int)strcspn(text, " ");
+        bool breaks = column > 0 && column + 1 + size > 100;
+        fprintf(out, "%s%.*s", begins ? "" : breaks ? "\n" : " ", size, text);
+        column = breaks ? size : column + size + (begins ? 0 : 1);
+        begins = false;
+        text += size + (int)strspn(text + size, " ");
+    }
+    fprintf(out, "%s\n", last);
+}
+
 static void print_one(FILE *out, const struct command *command)
 {
-    fprintf(out, "### %s\n\n    %s%s%s\n\n%s\n\nReply: %s.\n", command->name, command->name,
-            command->arguments[0] == '\0' ? "" : " ", command->arguments, command->summary,
-            command->reply);
-    fprintf(out, "\n%s.%s%s\n",
-            (command->flags & COMMAND_WRITE) != 0   ? "Changes the store"
-            : (command->flags & COMMAND_READ) != 0  ? "Reads the store"
-            : (command->flags & COMMAND_ADMIN) != 0 ? "For operators"
-                                                    : "Does not touch the store",
+    const char *touches = (command->flags & COMMAND_WRITE) != 0   ? "Changes the store."
+                          : (command->flags & COMMAND_READ) != 0  ? "Reads the store."
+                          : (command->flags & COMMAND_ADMIN) != 0 ? "For operators."
+                                                                  : "Does not touch the store.";
+    fprintf(out, "### %s\n\n    %s%s%s\n\n", command->name, command->name,
+            command->arguments[0] == '\0' ? "" : " ", command->arguments);
+    print_wrapped(out, "", command->summary, "\n");
+    print_wrapped(out, "Reply: ", command->reply, ".\n");
+    fprintf(out, "%s%s%s\n", touches,
             (command->flags & COMMAND_WATCHING) != 0 ? " Allowed while watching in RESP2." : "",
             (command->flags & COMMAND_NO_AUTH) != 0 ? " Allowed before AUTH." : "");
 }

@@ -24,8 +24,7 @@
 enum phase {
     PHASE_FIRST,    /* before the first snapshot: OBJ.WATCH is not answered yet */
     PHASE_SNAPSHOT, /* `reading` and `objects` are open */
-    PHASE_AGAIN,    /* `resync` is to be said, then a snapshot */
-    PHASE_RESYNCED, /* it was said */
+    PHASE_AGAIN,    /* before another snapshot, which `resync` announces */
     PHASE_CHANGES
 };
 
@@ -241,24 +240,23 @@ static int step(struct object_watch *watch, struct ls_error *error)
             return 1;
         }
         return rc;
-    case PHASE_AGAIN:
-        rc = resp_push(&watch->piece, conn->proto, 1);
-        rc = rc != 0 ? rc : resp_bulk_text(&watch->piece, "resync");
-        if (rc != 0) {
-            return error_code(error, rc);
-        }
-        watch->phase = PHASE_RESYNCED;
-        return 1;
     case PHASE_FIRST:
-    case PHASE_RESYNCED:
+    case PHASE_AGAIN:
         break;
     }
     rc = begin_snapshot(watch, error);
-    if (rc > 0 && phase == PHASE_FIRST) {
+    if (rc <= 0) {
+        return rc;
+    }
+    if (phase == PHASE_FIRST) {
         answer_clock(conn, watch->synced);
         conn_unpause(conn, PAUSE_READ);
+        return 1;
     }
-    return rc;
+    rc = resp_push(&watch->piece, conn->proto, 2);
+    rc = rc != 0 ? rc : resp_bulk_text(&watch->piece, "resync");
+    rc = rc != 0 ? rc : resp_clock(&watch->piece, conn->proto, watch->synced);
+    return rc != 0 ? error_code(error, rc) : 1;
 }
 
 bool object_watch_piece(struct conn *conn)
