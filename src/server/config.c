@@ -263,7 +263,7 @@ int config_get(const struct config *config, const struct setting *setting, struc
     return buf_printf(out, "%llu", (unsigned long long)*number_at(config, setting));
 }
 
-/* A list that comes from outside replaces the standard value first and grows then. */
+/* A list that comes from outside replaces the default first and grows then. */
 struct given {
     bool seen[64];
 };
@@ -415,7 +415,7 @@ void config_print_help(FILE *out)
     for (size_t i = 0; i < setting_count; i++) {
         const struct setting *setting = &settings[i];
         const char *standard = setting->standard[0] == '\0' ? "none" : setting->standard;
-        fprintf(out, "    --%s (standard: %s%s)\n", setting->name, standard,
+        fprintf(out, "    --%s (default: %s%s)\n", setting->name, standard,
                 setting->runtime ? "; CONFIG SET changes it" : "");
         print_wrapped(out, setting->help);
     }

@@ -57,7 +57,7 @@ struct setting {
 extern const struct setting settings[];
 extern const size_t setting_count;
 
-/* All standard values. 0 or LS_ENOMEM. */
+/* All defaults. 0 or LS_ENOMEM. */
 int config_init(struct config *config);
 void config_free(struct config *config);
 /* *out becomes a copy of its own. 0 or LS_ENOMEM, *out untouched. */
