@@ -18,7 +18,8 @@ setup: ## install the packages that are missing (Debian)
 	@tools/setup
 
 configure: setup
-	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix=$(PREFIX) >/dev/null
+	@test -f $(BUILD)/build.ninja || { said=$$(meson setup $(BUILD) --prefix=$(PREFIX) 2>&1) || \
+		{ echo "$$said" >&2; exit 1; }; }
 
 build: configure ## build/lockstepd and build/lockstep, optimised
 	@ninja -C $(BUILD) --quiet
