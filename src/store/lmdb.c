@@ -205,6 +205,35 @@ static int lmdb_begin(struct store *base, enum store_mode mode, struct store_txn
     return mode == STORE_READ ? begin_read(store, out, error) : begin_write(store, out, error);
 }
 
+/* LMDB reuses what a commit freed only after the next one. Where somebody was refused and now may wait
+ * for these pages, the next one is made at once: a record is put as it is. */
+static bool commit_once_more(struct lmdb_env *env)
+{
+    MDB_txn *mdb;
+    MDB_cursor *cursor;
+    MDB_val key;
+    MDB_val value;
+    uint8_t copy[256];
+    if (env->dbis[0] == LMDB_DBI_NONE || mdb_txn_begin(env->mdb, NULL, 0, &mdb) != 0) {
+        return false;
+    }
+    int result = mdb_cursor_open(mdb, env->dbis[0], &cursor);
+    if (result == 0) {
+        result = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+        if (result == 0 && value.mv_size <= sizeof copy) {
+            memcpy(copy, value.mv_data, value.mv_size);
+            value.mv_data = copy;
+            result = mdb_cursor_put(cursor, &key, &value, MDB_CURRENT);
+        }
+        mdb_cursor_close(cursor);
+    }
+    if (result != 0) {
+        mdb_txn_abort(mdb);
+        return false;
+    }
+    return mdb_txn_commit(mdb) == 0;
+}
+
 static void lmdb_abort(struct store_txn *txn)
 {
     if (!txn->write) {
@@ -212,6 +241,9 @@ static void lmdb_abort(struct store_txn *txn)
         return;
     }
     mdb_txn_abort(txn->mdb);
+    if (txn->room_with_next) {
+        (void)commit_once_more(txn->store->env);
+    }
     turn_give(&txn->store->env->turn);
     free(txn);
 }
@@ -227,6 +259,10 @@ static int lmdb_commit(struct store_txn *txn, struct ls_error *error)
     bool changed = txn->changed;
     uint64_t number = mdb_txn_id(txn->mdb);
     int result = mdb_txn_commit(txn->mdb);
+    if (result == 0 && changed && env->refused) {
+        env->refused = false;
+        number += commit_once_more(env);
+    }
     turn_give(&env->turn);
     free(txn);
     if (result != 0) {

@@ -54,6 +54,7 @@ struct lmdb_env {
 
     /* Up to which page the disk has blocks for the file; under the write lock. */
     uint64_t allocated_pages;
+    bool refused; /* room, since the last commit that counted; under the write lock */
     bool no_fallocate;
 };
 
@@ -73,6 +74,7 @@ struct store_txn {
     bool changed;
     bool room_disk_full;    /* and no use to ask again in this transaction */
     uint64_t changes;       /* puts and deletes, but for appends */
+    bool room_with_next;    /* refused, but what the last commit freed would be enough */
     uint64_t room_used;     /* pages when the transaction began; 0: room was not asked for yet */
     uint64_t room_limit;    /* pages, of map and quota */
     uint64_t room_reserve;  /* pages */

@@ -90,12 +90,14 @@ static int count_free(struct lmdb_store *store, uint64_t before, uint64_t run, u
     return 0;
 }
 
-/* Free pages that LMDB may take in this write transaction. */
-static int count_usable(struct store_txn *txn, struct ls_error *error)
+/* Free pages that LMDB may take in the write transaction of this number: those that were freed before
+ * the commit before the last, and that no reader sees. */
+static int count_usable(struct store_txn *txn, uint64_t number, uint64_t *out,
+                        struct ls_error *error)
 {
-    struct readers readers = {.oldest = mdb_txn_id(txn->mdb) - 1};
+    struct readers readers = {.oldest = number - 1};
     mdb_reader_list(txn->store->env->mdb, see_reader, &readers);
-    return count_free(txn->store, readers.oldest, txn->room_run, &txn->room_free, error);
+    return count_free(txn->store, readers.oldest, txn->room_run, out, error);
 }
 
 /* ---- the disk ------------------------------------------------------------------------------- */
@@ -240,14 +242,25 @@ static int room_slowly(struct store_txn *txn, enum store_room room, size_t bytes
     }
     /* A large value needs pages in a row. */
     uint64_t run = bytes / env->page_size + 1;
+    uint64_t number = mdb_txn_id(txn->mdb);
     if (txn->room_run < run) {
         txn->room_run = run;
-        int result = count_usable(txn, error);
+        int result = count_usable(txn, number, &txn->room_free, error);
         if (result != 0) {
             return result;
         }
     }
-    return wanted <= limit + txn->room_free ? 0 : refuse(txn, txn->room_disk_full, error);
+    if (wanted <= limit + txn->room_free) {
+        return 0;
+    }
+    uint64_t soon;
+    int result = count_usable(txn, number + 1, &soon, error);
+    if (result != 0) {
+        return result;
+    }
+    env->refused = true;
+    txn->room_with_next = wanted <= limit + soon;
+    return refuse(txn, txn->room_disk_full, error);
 }
 
 int lmdb_room(struct store_txn *txn, enum store_room room, size_t bytes, struct ls_error *error)
