@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The command line, sorted out by the table of commands: which command, its arguments, its options.
- * Options may stand anywhere; "--" ends them; a "-" and whatever begins with one dash and no second,
- * such as a negative number, is an argument.
+ * Options may stand anywhere; "--" ends them; a "-" and whatever begins with one dash and no
+ * second, such as a negative number, is an argument.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -20,8 +20,9 @@ struct bench_command {
     } places[BENCH_PLACES_MAX];
 };
 
-/* From a line of words, quoted as in a shell: __data__ stands for `size` bytes, __rand__ for a random
- * number below the plan's `keys`, __seq__ for one that counts up. 0, LS_EINVAL, LS_ENOMEM. */
+/* From a line of words, quoted as in a shell: __data__ stands for `size` bytes, __rand__ for a
+ * random number below the plan's `keys`, __seq__ for one that counts up. 0, LS_EINVAL,
+ * LS_ENOMEM. */
 int bench_command_parse(struct bench_command *out, const char *line, size_t size,
                         struct ls_error *error);
 
@@ -49,7 +50,7 @@ struct bench_result {
 /* Runs it. 0, or LS_ECONN, LS_EPROTO, LS_ENOMEM, LS_EIO with the sentence. */
 int bench_run(const struct bench_plan *plan, struct bench_result *result, struct ls_error *error);
 
-/* ---- connections, shared by the two ways to run (bench_wire.c) ---------------------------------- */
+/* ---- connections, shared by the two ways to run (bench_wire.c) ------------------------------- */
 
 /* One connection that sends whole batches of the command and counts the replies. */
 struct wire {
@@ -75,7 +76,8 @@ struct wires {
 
 uint64_t bench_now_ns(void);
 
-/* Connects, sends what comes before the measuring (`setup`, may be NULL), and joins the epoll set. */
+/* Connects, sends what comes before the measuring (`setup`, may be NULL), and joins the epoll
+ * set. */
 int wire_open(struct wires *wires, struct wire *wire, const struct bench_command *setup);
 void wire_close(struct wire *wire);
 

@@ -33,8 +33,8 @@ struct check_totals {
     uint64_t versions;
 };
 
-/* Reports each fault and counts them. 0 once everything was looked at, whatever was found; LS_ENOMEM,
- * LS_EIO or LS_ECORRUPT where it could not be. */
+/* Reports each fault and counts them. 0 once everything was looked at, whatever was found;
+ * LS_ENOMEM, LS_EIO or LS_ECORRUPT where it could not be. */
 int check_walk(struct reading *reading, const struct check_report *report,
                struct check_totals *totals, struct ls_error *error);
 

@@ -54,13 +54,14 @@ struct cli {
     const char *values[CLI_OPTIONS_MAX]; /* of the command's options, in their order */
 };
 
-/* ---- arguments (arguments.c) ------------------------------------------------------------------ */
+/* ---- arguments (arguments.c) --------------------------------------------------------------- */
 
 /* Sorts out the command line: EXIT_OK, or EXIT_USAGE with the sentence printed. The command stays
  * NULL where none was given. */
 int cli_parse(struct cli *cli, int argc, char **argv);
 
-/* The value of one of the command's options: NULL where it was not given, "" for a flag that was. */
+/* The value of one of the command's options: NULL where it was not given, "" for a flag that
+ * was. */
 const char *cli_option(const struct cli *cli, const char *name);
 
 /* The option as a number from `min` to `max`; `*out` stays as it is where it was not given. */
@@ -80,12 +81,12 @@ const struct command *cli_find(const char *name);
 /* The known name that is nearest to what was typed, or NULL where none is near. */
 const char *cli_nearest(const char *typed, const char *const *names, size_t count);
 
-/* ---- help (help.c) ---------------------------------------------------------------------------- */
+/* ---- help (help.c) ------------------------------------------------------------------------- */
 
 void cli_help(const struct cli *cli);
 void cli_help_command(const struct cli *cli, const struct command *command);
 
-/* ---- saying what happened (say.c) ------------------------------------------------------------- */
+/* ---- saying what happened (say.c) ---------------------------------------------------------- */
 
 /* "lockstep: <sentence>" on standard error; EXIT_FAILED. */
 int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -107,8 +108,8 @@ enum colour {
 /* What switches the colour on, or "" where there are no colours; COLOUR_NONE ends one. */
 const char *cli_colour(const struct cli *cli, enum colour colour);
 
-/* One JSON object on one line, built field by field. All zeros is a fresh one. What fails for want of
- * memory is remembered and said by json_print. */
+/* One JSON object on one line, built field by field. All zeros is a fresh one. What fails for want
+ * of memory is remembered and said by json_print. */
 struct json {
     struct buf text;
     bool begun;
@@ -137,7 +138,7 @@ void show_time(char out[SHOW_TIME_SIZE], uint64_t timestamp_ns);
 #define SHOW_SIZE_SIZE 32
 void show_size(char out[SHOW_SIZE_SIZE], uint64_t bytes);
 
-/* ---- the store or server (connect.c) ---------------------------------------------------------- */
+/* ---- the store or server (connect.c) ------------------------------------------------------- */
 
 enum access { ACCESS_READ, ACCESS_CHANGE };
 
@@ -155,7 +156,7 @@ void cli_catch_signals(void);
 /* All of a file, or of standard input for "-", at most `size_max` bytes. */
 int cli_read_file(const char *path, size_t size_max, struct buf *out);
 
-/* ---- the commands ----------------------------------------------------------------------------- */
+/* ---- the commands -------------------------------------------------------------------------- */
 
 extern const struct command command_status;
 extern const struct command command_post;

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lines of a dump. Only what is sure to come back as it was is written field by field: a record that
+ * its walker accepts (so it is in the one deterministic form), with plain names and texts. Reading
+ * sorts the fields into that form again, by their names without suffixes.
+ */
 #include "cli/dump_line.h"
 
 #include <inttypes.h>
@@ -14,7 +19,7 @@
 #define HEX    "_hex"
 #define BASE64 "_base64url"
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------- */
 
 /* Text that JSON and every editor take as it is. */
 static bool is_plain(ls_bytes text)
@@ -193,7 +198,7 @@ int dump_line_write(struct buf *out, ls_bytes key, ls_bytes value)
     return rc != 0 ? rc : buf_append_text(out, "}\n");
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------- */
 
 static int base64_digit(uint8_t c)
 {
@@ -416,7 +421,8 @@ static bool is(ls_bytes name, const char *text)
     return bytes_equal(name, bytes_of_text(text));
 }
 
-/* The name in a key. It is the first that goes to the reader's bytes, so it stands at their front. */
+/* The name in a key. It is the first that goes to the reader's bytes, so it stands at their
+ * front. */
 static int read_name(struct dump_reader *reader, struct line *line, ls_bytes text, bool base64,
                      struct ls_error *error)
 {

@@ -1,8 +1,9 @@
 /*
  * One record of the store as one line of JSON and back, bit for bit. The key is written as what it
- * says, the record field by field: numbers as numbers, checks and what passes 2^63 as hex text under
- * the name with "_hex" behind it, byte strings as base64url with "_base64url". Fields that nobody
- * knows are kept. What cannot be written so is written whole, as {"key_hex":..,"value_hex":..}.
+ * says, the record field by field: numbers as numbers, checks and what passes 2^63 as hex text
+ * under the name with "_hex" behind it, byte strings as base64url with "_base64url". Fields that
+ * nobody knows are kept. What cannot be written so is written whole, as
+ * {"key_hex":..,"value_hex":..}.
  */
 #ifndef LS_CLI_DUMP_LINE_H
 #define LS_CLI_DUMP_LINE_H

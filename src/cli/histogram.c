@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Buckets of the histogram: the bits below the highest one of a value choose one of a row. */
 #include "cli/histogram.h"
 
 /* The greatest value that falls into the bucket. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lockstep: looks at and changes a coordinator from the command line. Finds the command and runs it. */
+/* lockstep: looks at and changes a coordinator from the command line. Finds the command and runs
+ * it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The counting of replies: a state of a few numbers that goes on wherever the bytes were cut, with
+ * no copy of them. Strings are stepped over unread; only the text of an error is kept.
+ */
 #include "cli/replies.h"
 
 #include <string.h>

@@ -28,7 +28,8 @@ struct reply_counter {
     char text[REPLIES_ERROR_SIZE];
 };
 
-/* Takes the next bytes of the stream: how many replies ended in them, or -1 where it is not RESP. */
+/* Takes the next bytes of the stream: how many replies ended in them, or -1 where it is not
+ * RESP. */
 int64_t replies_count(struct reply_counter *counter, const uint8_t *data, size_t size,
                       struct reply_errors *errors);
 

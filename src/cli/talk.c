@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Blocking, one command at a time, with a limit on how long it waits. The connection is not made
+ * again: whoever needs that uses the library.
+ */
 #include "cli/talk.h"
 
 #include <errno.h>

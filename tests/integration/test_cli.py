@@ -146,7 +146,8 @@ class Commands:
         self.assertEqual("1", self.out("post", "user", "-", '{"b":1,"a":[2,null]}'))
         self.assertEqual([{"clock": 2}], self.lines("post", "--text", "U", "x", '{"b":1}'))
         self.assertEqual("3", self.out("post", "--to", "alpha", "database", "created", "-5"))
-        self.assertEqual("4", self.out("post", "C", "deleted", "--cbor", self.file(b"\x43\x01\x02\x03")))
+        item = self.file(b"\x43\x01\x02\x03")
+        self.assertEqual("4", self.out("post", "C", "deleted", "--cbor", item))
         read = self.lines("read")
         self.assertEqual([1, 2, 3, 4], [m["clock"] for m in read])
         self.assertEqual(["U", "U", "D", "C"], [m["type"] for m in read])
@@ -200,9 +201,10 @@ class Commands:
         self.assertEqual("one", run("get", "a", "--raw", url=self.url).stdout)
         self.assertEqual([{"key": "a", "value": "one", "created": 1, "modified": 1}],
                          self.lines("get", "a"))
-        self.assertIn("last modified at 1", self.run_here("put", "a", "x", "--if", 7, code=1).stderr)
-        self.assertIn("last modified at 1", self.run_here("put", "a", "x", "--nx", code=1).stderr)
-        self.assertIn("there is no object 'b'", self.run_here("put", "b", "x", "--xx", code=1).stderr)
+        refused = lambda *args: self.run_here(*args, code=1).stderr  # noqa: E731
+        self.assertIn("last modified at 1", refused("put", "a", "x", "--if", 7))
+        self.assertIn("last modified at 1", refused("put", "a", "x", "--nx"))
+        self.assertIn("there is no object 'b'", refused("put", "b", "x", "--xx"))
         self.assertEqual("2", self.out("put", "a", "-", "--if", 1, stdin="two\nlines\n"))
         self.assertEqual("two\nlines\n", run("get", "a", "--raw", url=self.url).stdout)
         self.assertEqual("3", self.out("put", "--hex", "00ff", "raw"))
@@ -225,11 +227,12 @@ class Commands:
         keys = [f"k{n:04}" for n in range(1200)]
         self.fill_objects(keys)
         self.assertEqual(keys, self.out("scan", "k", "--keys").splitlines())
-        self.assertEqual(keys[700:705],
-                         self.out("scan", "k", "--after", "k0699", "--count", 5, "--keys").splitlines())
+        some = self.out("scan", "k", "--after", "k0699", "--count", 5, "--keys")
+        self.assertEqual(keys[700:705], some.splitlines())
         self.assertEqual({"key": "k0000", "value": "v", "created": 1, "modified": 1},
                          self.lines("scan", "k0", "--count", "1")[0])
-        self.assertEqual("         1  k0000 = v", self.out("scan", "k0", "--count", 1).splitlines()[1])
+        self.assertEqual("         1  k0000 = v",
+                         self.out("scan", "k0", "--count", 1).splitlines()[1])
         self.assertEqual([], self.lines("scan", "zz"))
 
     def test_the_clock(self):
@@ -365,7 +368,8 @@ class OnServer(Commands, unittest.TestCase):
         self.assertEqual("1", send("to", "b", "--text", "two"))
         heard = {}
         for host, process in listeners.items():
-            heard[host] = [json.loads(line) for line in process.communicate(timeout=20)[0].splitlines()]
+            said = process.communicate(timeout=20)[0].splitlines()
+            heard[host] = [json.loads(line) for line in said]
         self.assertEqual([{"n": 0}, 1], [m["object"] for m in heard["a"]])
         self.assertEqual([{"n": 0}, "two"], [m["object"] for m in heard["b"]])
         self.assertEqual([{"n": 0}, 3], [m["object"] for m in heard["c"]])
@@ -576,6 +580,45 @@ class Files(unittest.TestCase):
         beside.mkdir()
         self.assertIn("another load", run("load", self.room / "copy", stdin=dump, code=1).stderr)
         self.assertTrue(beside.exists())
+
+
+class Examples(unittest.TestCase):
+    """The shell scripts in examples/, on a directory."""
+
+    def setUp(self):
+        self.room = scratch("cli")
+        self.directory = self.room / "data"
+        run("del", "nothing", url=self.directory)
+        self.environment = {"LOCKSTEP_URL": str(self.directory),
+                            "PATH": f"{BUILD.lockstep.parent}:{os.environ['PATH']}"}
+
+    def start(self, name, *args):
+        script = pathlib.Path(__file__).parents[2] / "examples" / name
+        return spawn(["sh", script, *args], self.environment, stdout=subprocess.PIPE, text=True)
+
+    def test_a_lock_is_held_by_one_at_a_time(self):
+        work = "set -C; : > alone; sleep 0.05; rm alone; echo done"
+        holders = [self.start("lock.sh", "x", "sh", "-c", f"cd {self.room} && {work}")
+                   for _ in range(5)]
+        for holder in holders:
+            self.assertEqual("done\n", holder.communicate(timeout=60)[0])
+            self.assertEqual(0, holder.returncode)
+        self.assertEqual([], lines("scan", url=self.directory))
+
+    def test_a_backup_is_the_same_store(self):
+        out("put", "a", "b", url=self.directory)
+        backup = self.start("backup.sh", self.directory, self.room / "copy")
+        self.assertIn("1 objects", backup.communicate(timeout=60)[0])
+        self.assertEqual(0, backup.returncode)
+        self.assertEqual("b", out("get", "a", url=self.room / "copy"))
+
+    def test_reacting_goes_on_where_it_was(self):
+        out("post", "user", "-", "-", stdin="10\n20\n30\n40\n", url=self.directory)
+        state = self.room / "state"
+        first = self.start("react.sh", state, "3").communicate(timeout=60)[0]
+        self.assertEqual(["doing 1: 10", "doing 2: 20", "doing 3: 30"], first.splitlines())
+        second = self.start("react.sh", state, "1").communicate(timeout=60)[0]
+        self.assertEqual(["doing 4: 40"], second.splitlines())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Does something for each message as it comes, and goes on where it was: react.sh STATE-FILE COUNT
+#
+# The state file keeps the clock of the last message that was done. Killed at any moment and started
+# again, it skips nothing, and does at most the one message again that was under way.
+set -eu
+state=$1
+last=$(cat "$state" 2>/dev/null || echo 0)
+
+lockstep watch "$((last + 1))" --type user --count "$2" --json |
+    while read -r message; do
+        clock=${message#*'"clock":'}
+        clock=${clock%%,*}
+        object=${message#*'"object":'}
+        echo "doing $clock: ${object%\}}"
+        echo "$clock" >"$state.new"
+        mv "$state.new" "$state"
+    done
