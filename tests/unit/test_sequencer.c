@@ -1,0 +1,709 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sequencer: served by its thread, and embedded in many; batches that fail as a whole, lost
+ * races, full disks; two processes on one directory. No test waits for a time to pass.
+ */
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "coordinator/layout.h"
+#include "faulty_store.h"
+#include "fixture.h"
+#include "sequencer/sequencer.h"
+
+/* ---- a sequencer to test ---------------------------------------------------------------------- */
+
+struct served {
+    struct store *store;
+    struct sequencer *sequencer;
+    sem_t done;
+};
+
+static uint64_t fixed_time(void *context)
+{
+    (void)context;
+    return 1000000000;
+}
+
+static void wake(void *context)
+{
+    sem_post(&((struct served *)context)->done);
+}
+
+static struct store *open_store(const char *url)
+{
+    struct store *store;
+    struct ls_error error;
+    struct store_options options = {.create = true};
+    assert_code(store_open(&store, url, &options, &error), 0, &error);
+    return store;
+}
+
+static void open_embedded(struct served *s, struct store *store)
+{
+    struct ls_error error;
+    s->store = store;
+    assert_int_equal(sem_init(&s->done, 0, 0), 0);
+    assert_code(sequencer_open(&s->sequencer, store, &error), 0, &error);
+    sequencer_set_time(s->sequencer, fixed_time, NULL);
+}
+
+static void open_served(struct served *s, struct store *store)
+{
+    struct ls_error error;
+    open_embedded(s, store);
+    assert_code(sequencer_start(s->sequencer, wake, s, &error), 0, &error);
+}
+
+static void close_all(struct served *s)
+{
+    sequencer_close(s->sequencer);
+    assert_sound(s->store);
+    store_close(s->store);
+    sem_destroy(&s->done);
+}
+
+/* A request with an error of its own and the item that it posts. */
+struct job {
+    struct request request;
+    struct ls_error error;
+    uint8_t item[24];
+};
+
+static void job_post(struct job *job)
+{
+    *job = (struct job){0};
+    job->request = post_request(job->item, "job");
+    job->request.error = &job->error;
+    job->request.status = 1;
+}
+
+static void job_set(struct job *job, struct request request)
+{
+    *job = (struct job){.request = request};
+    job->request.error = &job->error;
+}
+
+static void submit(struct served *s, struct job *jobs, size_t count)
+{
+    for (size_t i = 0; i + 1 < count; i++) {
+        jobs[i].request.next = &jobs[i + 1].request;
+    }
+    sequencer_submit(s->sequencer, &jobs[0].request, &jobs[count - 1].request);
+}
+
+/* Waits until `count` requests are back, and gives them in the order in which they came. */
+static void take(struct served *s, struct request **out, size_t count)
+{
+    size_t back = 0;
+    while (back < count) {
+        assert_int_equal(sem_wait(&s->done), 0);
+        for (struct request *r = sequencer_take(s->sequencer); r != NULL; r = r->next) {
+            assert_true(back < count);
+            out[back++] = r;
+        }
+    }
+    assert_null(sequencer_take(s->sequencer));
+}
+
+/* Submits all, and waits until all are back. */
+static void run_all(struct served *s, struct job *jobs, size_t count)
+{
+    struct request *back[64];
+    assert_true(count <= 64);
+    submit(s, jobs, count);
+    take(s, back, count);
+}
+
+/* ---- served ----------------------------------------------------------------------------------- */
+
+static void requests_of_one_submission_keep_their_order(void **state)
+{
+    enum { COUNT = 500 };
+    (void)state;
+    struct served s;
+    static struct job jobs[COUNT];
+    static struct request *back[COUNT];
+    open_served(&s, open_store("mem:"));
+    for (size_t i = 0; i < COUNT; i++) {
+        job_post(&jobs[i]);
+    }
+    submit(&s, jobs, 100);
+    submit(&s, jobs + 100, 1);
+    submit(&s, jobs + 101, COUNT - 101);
+    take(&s, back, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_ptr_equal(back[i], &jobs[i].request);
+        assert_int_equal(jobs[i].request.status, 0);
+        assert_int_equal(jobs[i].request.clock, i + 1);
+    }
+    close_all(&s);
+}
+
+enum { SUBMITTERS = 4, SUBMISSIONS = 50, SUBMISSION = 10 };
+
+struct submitter {
+    struct served *served;
+    pthread_t thread;
+    struct job jobs[SUBMISSIONS * SUBMISSION];
+};
+
+static void *submit_many(void *context)
+{
+    struct submitter *submitter = context;
+    for (size_t i = 0; i < SUBMISSIONS; i++) {
+        submit(submitter->served, &submitter->jobs[i * SUBMISSION], SUBMISSION);
+    }
+    return NULL;
+}
+
+static void everything_submitted_comes_back_exactly_once(void **state)
+{
+    enum { COUNT = SUBMITTERS * SUBMISSIONS * SUBMISSION };
+    (void)state;
+    struct served s;
+    static struct submitter submitters[SUBMITTERS];
+    static struct request *back[COUNT];
+    static bool seen[COUNT + 1];
+    open_served(&s, open_store("mem:"));
+    for (size_t i = 0; i < SUBMITTERS; i++) {
+        submitters[i].served = &s;
+        for (size_t j = 0; j < SUBMISSIONS * SUBMISSION; j++) {
+            job_post(&submitters[i].jobs[j]);
+        }
+        assert_int_equal(pthread_create(&submitters[i].thread, NULL, submit_many, &submitters[i]),
+                         0);
+    }
+    take(&s, back, COUNT);
+    for (size_t i = 0; i < SUBMITTERS; i++) {
+        assert_int_equal(pthread_join(submitters[i].thread, NULL), 0);
+        for (size_t j = 0; j + 1 < SUBMISSIONS * SUBMISSION; j++) {
+            const struct job *job = &submitters[i].jobs[j];
+            assert_true(job[0].request.clock < job[1].request.clock);
+        }
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(back[i]->status, 0);
+        assert_int_equal(back[i]->clock, i + 1);
+        assert_false(seen[back[i]->clock]);
+        seen[back[i]->clock] = true;
+    }
+    struct sequencer_counters counters;
+    sequencer_counters(s.sequencer, &counters);
+    assert_int_equal(counters.requests, COUNT);
+    assert_int_equal(counters.refused, 0);
+    assert_int_equal(counters.queued, 0);
+    assert_true(counters.batches <= COUNT);
+    close_all(&s);
+}
+
+static void close_finishes_what_was_submitted(void **state)
+{
+    enum { COUNT = 2000 };
+    (void)state;
+    struct served s;
+    static struct job jobs[COUNT];
+    open_served(&s, open_store("mem:"));
+    for (size_t i = 0; i < COUNT; i++) {
+        job_post(&jobs[i]);
+    }
+    submit(&s, jobs, COUNT);
+    close_all(&s);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(jobs[i].request.status, 0);
+        assert_int_equal(jobs[i].request.clock, i + 1);
+    }
+}
+
+static void a_sequencer_that_was_given_nothing_closes(void **state)
+{
+    (void)state;
+    struct served s;
+    open_served(&s, open_store("mem:"));
+    close_all(&s);
+    sequencer_close(NULL);
+}
+
+static void what_takes_steps_comes_back_once_with_the_sum(void **state)
+{
+    enum { COUNT = 2 * TRIM_STEP + 7 };
+    (void)state;
+    struct served s;
+    static struct job jobs[COUNT];
+    static struct request *back[COUNT];
+    struct job mixed[3];
+    open_served(&s, open_store("mem:"));
+    for (size_t i = 0; i < COUNT; i++) {
+        job_post(&jobs[i]);
+    }
+    submit(&s, jobs, COUNT);
+    take(&s, back, COUNT);
+    job_post(&mixed[0]);
+    job_set(&mixed[1], (struct request){.kind = REQUEST_TRIM, .in.trim.before = UINT64_MAX});
+    job_post(&mixed[2]);
+    run_all(&s, mixed, 3);
+    assert_int_equal(mixed[1].request.status, 0);
+    assert_int_equal(mixed[1].request.number, COUNT + 1);
+    assert_int_equal(mixed[2].request.clock, COUNT + 2);
+    struct sequencer_counters counters;
+    sequencer_counters(s.sequencer, &counters);
+    assert_int_equal(counters.requests, COUNT + 3);
+    /* What was sent behind the trim is there. */
+    struct job none;
+    job_set(&none, (struct request){.kind = REQUEST_TRIM, .in.trim.before = UINT64_MAX});
+    run_all(&s, &none, 1);
+    assert_int_equal(none.request.number, 1);
+    close_all(&s);
+}
+
+static void a_batch_is_bounded_in_bytes(void **state)
+{
+    enum { COUNT = 40, SIZE = 1 << 20 };
+    (void)state;
+    struct served s;
+    struct job jobs[COUNT];
+    static uint8_t large[SIZE];
+    open_served(&s, open_store("mem:"));
+    for (size_t i = 0; i < COUNT; i++) {
+        job_post(&jobs[i]);
+        jobs[i].request.in.post.object = bytes_of(large, sizeof large);
+    }
+    run_all(&s, jobs, COUNT);
+    struct sequencer_counters counters;
+    sequencer_counters(s.sequencer, &counters);
+    assert_int_equal(counters.requests, COUNT);
+    assert_true(counters.batches >= 2);
+    assert_true(counters.batch_max < COUNT);
+    close_all(&s);
+}
+
+/* ---- embedded --------------------------------------------------------------------------------- */
+
+enum { THREADS = 16, RUNS = 100 };
+
+struct runner {
+    struct served *served;
+    pthread_t thread;
+    struct job jobs[RUNS];
+};
+
+static void *run_many(void *context)
+{
+    struct runner *runner = context;
+    for (size_t i = 0; i < RUNS; i++) {
+        /* A request may be gone as soon as it is done: nobody else may look at it then. */
+        struct job job = runner->jobs[i];
+        job.request.error = &job.error;
+        job.request.in.post.object.data = job.item;
+        sequencer_run(runner->served->sequencer, &job.request);
+        runner->jobs[i].request.status = job.request.status;
+        runner->jobs[i].request.clock = job.request.clock;
+        memset(&job, 0xa5, sizeof job);
+    }
+    return NULL;
+}
+
+static void threads_run_side_by_side_and_each_gets_its_own(void **state)
+{
+    (void)state;
+    struct served s;
+    static struct runner runners[THREADS];
+    static bool seen[THREADS * RUNS + 1];
+    open_embedded(&s, open_store("mem:"));
+    for (size_t i = 0; i < THREADS; i++) {
+        runners[i].served = &s;
+        for (size_t j = 0; j < RUNS; j++) {
+            job_post(&runners[i].jobs[j]);
+        }
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&runners[i].thread, NULL, run_many, &runners[i]), 0);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        uint64_t last = 0;
+        assert_int_equal(pthread_join(runners[i].thread, NULL), 0);
+        for (size_t j = 0; j < RUNS; j++) {
+            const struct request *r = &runners[i].jobs[j].request;
+            assert_int_equal(r->status, 0);
+            assert_true(r->clock > last && r->clock <= THREADS * RUNS);
+            assert_false(seen[r->clock]);
+            seen[r->clock] = true;
+            last = r->clock;
+        }
+    }
+    assert_int_equal(sequencer_clock(s.sequencer), THREADS * RUNS);
+    struct sequencer_counters counters;
+    sequencer_counters(s.sequencer, &counters);
+    assert_int_equal(counters.requests, THREADS * RUNS);
+    assert_int_equal(counters.queued, 0);
+    close_all(&s);
+}
+
+static void an_embedded_trim_returns_when_all_its_steps_are_done(void **state)
+{
+    enum { COUNT = TRIM_STEP + 500 };
+    (void)state;
+    struct served s;
+    struct job job;
+    open_embedded(&s, open_store("mem:"));
+    for (size_t i = 0; i < COUNT; i++) {
+        job_post(&job);
+        assert_int_equal(sequencer_run(s.sequencer, &job.request), 0);
+    }
+    job_set(&job, (struct request){.kind = REQUEST_TRIM, .in.trim.before = COUNT});
+    assert_int_equal(sequencer_run(s.sequencer, &job.request), 0);
+    assert_int_equal(job.request.number, COUNT - 1);
+    close_all(&s);
+}
+
+/* ---- batches that fail ------------------------------------------------------------------------ */
+
+static void set_clock(struct store *store, uint64_t clock)
+{
+    struct key key;
+    struct buf record = {0};
+    struct store_txn *txn;
+    struct ls_error error;
+    struct control control = {{clock}};
+    assert_int_equal(key_control(&key, bytes_of_text(CONTROL_CLOCK)), 0);
+    assert_int_equal(control_encode(&record, &control, control_clock_fields, key_bytes(&key)), 0);
+    assert_int_equal(store->driver->begin(store, STORE_WRITE, &txn, &error), 0);
+    assert_int_equal(store->driver->put(txn, key_bytes(&key), buf_bytes(&record), false, &error),
+                     0);
+    assert_int_equal(store->driver->commit(txn, &error), 0);
+    buf_free(&record);
+}
+
+static void one_request_that_cannot_succeed_takes_no_other_with_it(void **state)
+{
+    (void)state;
+    struct served s;
+    struct job jobs[3];
+    struct object_operation operations[3] = {
+        {.key = bytes_of("a", 1)}, {.key = bytes_of("b", 1)}, {.key = bytes_of("c", 1)}};
+    open_served(&s, open_store("mem:"));
+    /* Four values are left: the three puts find the clock at its end halfway. */
+    set_clock(s.store, UINT64_MAX - 3);
+    job_post(&jobs[0]);
+    job_set(&jobs[1], (struct request){.kind = REQUEST_OBJECT_TXN,
+                                       .in.txn = {.operations = operations, .operation_count = 3}});
+    job_post(&jobs[2]);
+    run_all(&s, jobs, 3);
+    assert_int_equal(jobs[0].request.status, 0);
+    assert_code(jobs[1].request.status, LS_ECLOCKJUMP, &jobs[1].error);
+    assert_int_equal(jobs[1].error.code, LS_ECLOCKJUMP);
+    assert_int_equal(jobs[2].request.status, 0);
+    assert_true(jobs[2].request.clock == UINT64_MAX - 1);
+    struct sequencer_counters counters;
+    sequencer_counters(s.sequencer, &counters);
+    assert_int_equal(counters.retries, 1);
+    assert_int_equal(counters.refused, 1);
+    close_all(&s);
+}
+
+static struct store *open_faulty(void)
+{
+    struct store *store;
+    assert_int_equal(faulty_store_wrap(&store, open_store("mem:")), 0);
+    return store;
+}
+
+/* Which call of the store the commit of the jobs is, found out on a store like this one. */
+static long calls_of(struct served *s, struct job *jobs, size_t count)
+{
+    faulty_store_fail(s->store, 0, 0);
+    run_all(s, jobs, count);
+    return faulty_store_calls(s->store);
+}
+
+static void make_round(struct job *jobs, struct binding *as)
+{
+    job_post(&jobs[0]);
+    job_set(&jobs[1], (struct request){.kind = REQUEST_TRIM, .in.trim.before = UINT64_MAX});
+    job_post(&jobs[2]);
+    jobs[2].request.as = as;
+}
+
+static void a_commit_that_lost_a_race_runs_again_with_the_same_results(void **state)
+{
+    (void)state;
+    struct served s;
+    struct binding a;
+    struct job join, jobs[3];
+    open_served(&s, open_faulty());
+    job_set(&join, (struct request){.kind = REQUEST_NODE_JOIN,
+                                    .in.join = {.host = bytes_of_text("a"), .via = 1}});
+    run_all(&s, &join, 1);
+    binding_set(&a, bytes_of_text("a"), join.request.in.join.id, join.request.clock);
+    make_round(jobs, &a);
+    calls_of(&s, jobs, 3);
+    make_round(jobs, &a);
+    long calls = calls_of(&s, jobs, 3);
+    uint64_t clock = jobs[2].request.clock, number = jobs[1].request.number;
+    make_round(jobs, &a);
+    faulty_store_fail(s.store, calls, LS_ERETRY);
+    run_all(&s, jobs, 3);
+    assert_string_equal(faulty_store_failed(s.store), "commit");
+    faulty_store_fail(s.store, 0, 0);
+    assert_int_equal(jobs[0].request.clock, clock + 1);
+    assert_int_equal(jobs[1].request.status, 0);
+    assert_int_equal(jobs[1].request.number, number);
+    assert_int_equal(jobs[2].request.clock, clock + 2);
+    struct sequencer_counters counters;
+    sequencer_counters(s.sequencer, &counters);
+    assert_int_equal(counters.retries, 0);
+    assert_int_equal(counters.refused, 0);
+    close_all(&s);
+}
+
+static void a_commit_that_failed_runs_again_one_by_one(void **state)
+{
+    (void)state;
+    struct served s;
+    struct job jobs[3];
+    open_served(&s, open_faulty());
+    make_round(jobs, NULL);
+    calls_of(&s, jobs, 3);
+    make_round(jobs, NULL);
+    long calls = calls_of(&s, jobs, 3);
+    make_round(jobs, NULL);
+    faulty_store_fail(s.store, calls, LS_EIO);
+    run_all(&s, jobs, 3);
+    assert_string_equal(faulty_store_failed(s.store), "commit");
+    faulty_store_fail(s.store, 0, 0);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(jobs[i].request.status, 0);
+    }
+    assert_int_equal(jobs[1].request.number, 2);
+    struct sequencer_counters counters;
+    sequencer_counters(s.sequencer, &counters);
+    assert_int_equal(counters.retries, 1);
+    close_all(&s);
+}
+
+/* ---- a full disk ------------------------------------------------------------------------------ */
+
+/* A driver like the one below it, whose disk takes no transaction that adds while it is full. */
+static struct store_driver brimful;
+static const struct store_driver *below;
+static bool disk_full, transaction_adds;
+
+static int brimful_begin(struct store *store, enum store_mode mode, struct store_txn **out,
+                         struct ls_error *error)
+{
+    transaction_adds = mode == STORE_WRITE ? false : transaction_adds;
+    return below->begin(store, mode, out, error);
+}
+
+static int brimful_room(struct store_txn *txn, enum store_room room, size_t bytes,
+                        struct ls_error *error)
+{
+    transaction_adds = transaction_adds || room == STORE_ROOM_ADD;
+    return below->room(txn, room, bytes, error);
+}
+
+static int brimful_commit(struct store_txn *txn, struct ls_error *error)
+{
+    if (disk_full && transaction_adds) {
+        below->abort(txn);
+        return error_set(error, LS_ENOSPACE, 0, "the disk is full");
+    }
+    return below->commit(txn, error);
+}
+
+static struct store *open_brimful(void)
+{
+    struct store *store = open_store("mem:");
+    below = store->driver;
+    brimful = *below;
+    brimful.begin = brimful_begin;
+    brimful.room = brimful_room;
+    brimful.commit = brimful_commit;
+    store->driver = &brimful;
+    disk_full = false;
+    return store;
+}
+
+static void on_a_full_disk_only_what_adds_is_refused(void **state)
+{
+    (void)state;
+    struct served s;
+    struct job before[3], jobs[6];
+    ls_bytes key = bytes_of("k", 1), other = bytes_of("l", 1);
+    open_served(&s, open_brimful());
+    job_post(&before[0]);
+    job_set(&before[1], (struct request){.kind = REQUEST_OBJECT_PUT, .in.put.key = key});
+    job_post(&before[2]);
+    run_all(&s, before, 3);
+
+    disk_full = true;
+    job_post(&jobs[0]);
+    job_set(&jobs[1], (struct request){.kind = REQUEST_OBJECT_DEL, .in.del.key = key});
+    job_set(&jobs[2], (struct request){.kind = REQUEST_OBJECT_PUT, .in.put.key = other});
+    job_set(&jobs[3], (struct request){.kind = REQUEST_TRIM, .in.trim.before = 3});
+    job_set(&jobs[4], (struct request){.kind = REQUEST_CLOCK_NEXT, .in.clock_next.count = 1});
+    job_post(&jobs[5]);
+    run_all(&s, jobs, 6);
+    assert_code(jobs[0].request.status, LS_ENOSPACE, &jobs[0].error);
+    assert_string_equal(jobs[0].error.text, "the disk is full");
+    assert_int_equal(jobs[1].request.status, 0);
+    assert_int_equal(jobs[1].request.clock, 4);
+    assert_code(jobs[2].request.status, LS_ENOSPACE, &jobs[2].error);
+    assert_int_equal(jobs[3].request.status, 0);
+    assert_int_equal(jobs[3].request.number, 2);
+    assert_int_equal(jobs[4].request.status, 0);
+    assert_int_equal(jobs[4].request.clock, 5);
+    assert_code(jobs[5].request.status, LS_ENOSPACE, &jobs[5].error);
+    assert_sound(s.store);
+
+    disk_full = false;
+    job_post(&jobs[0]);
+    job_set(&jobs[1], (struct request){.kind = REQUEST_OBJECT_PUT, .in.put.key = other});
+    run_all(&s, jobs, 2);
+    assert_int_equal(jobs[0].request.clock, 6);
+    assert_int_equal(jobs[1].request.clock, 7);
+    s.store->driver = below;
+    close_all(&s);
+}
+
+static void a_store_that_met_its_quota_works_again_once_it_has_room(void **state)
+{
+    enum { SIZE = 8000 };
+    (void)state;
+    struct served s;
+    struct job job;
+    static uint8_t large[SIZE];
+    struct ls_error error;
+    struct store_options options = {.create = true, .quota = 4 << 20};
+    struct store *store;
+    assert_code(store_open(&store, "mem:", &options, &error), 0, &error);
+    open_embedded(&s, store);
+    int status = 0;
+    size_t posted = 0;
+    while (status == 0 && posted < 10000) {
+        job_post(&job);
+        job.request.in.post.object = bytes_of(large, sizeof large);
+        status = sequencer_run(s.sequencer, &job.request);
+        posted += status == 0;
+    }
+    assert_code(status, LS_ENOSPACE, &job.error);
+    assert_true(posted > 0);
+    assert_sound(s.store);
+    job_set(&job, (struct request){.kind = REQUEST_TRIM, .in.trim.before = posted / 2});
+    assert_code(sequencer_run(s.sequencer, &job.request), 0, &job.error);
+    assert_int_equal(job.request.number, posted / 2 - 1);
+    for (size_t i = 1; i < posted / 4; i++) {
+        job_post(&job);
+        job.request.in.post.object = bytes_of(large, sizeof large);
+        assert_code(sequencer_run(s.sequencer, &job.request), 0, &job.error);
+        assert_int_equal(job.request.clock, posted + i);
+    }
+    close_all(&s);
+}
+
+/* ---- two processes ---------------------------------------------------------------------------- */
+
+enum { PROCESSES = 2, POSTS = 300 };
+
+/* What a child does: posts, each on its own, or in lists through the sequencer's thread. */
+static int child(const char *url, bool serve, uint64_t *clocks)
+{
+    struct served s;
+    struct job jobs[10];
+    struct store *store = open_store(url);
+    if (serve) {
+        open_served(&s, store);
+    } else {
+        open_embedded(&s, store);
+    }
+    for (size_t i = 0; i < POSTS; i += 10) {
+        for (size_t j = 0; j < 10; j++) {
+            job_post(&jobs[j]);
+            if (!serve && sequencer_run(s.sequencer, &jobs[j].request) != 0) {
+                return 1;
+            }
+        }
+        if (serve) {
+            run_all(&s, jobs, 10);
+        }
+        for (size_t j = 0; j < 10; j++) {
+            if (jobs[j].request.status != 0) {
+                return 2;
+            }
+            clocks[i + j] = jobs[j].request.clock;
+        }
+    }
+    sequencer_close(s.sequencer);
+    store_close(s.store);
+    return 0;
+}
+
+static void two_processes_on_one_directory_make_one_order(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/lockstep-test-XXXXXX";
+    char url[64], path[64];
+    pid_t pids[PROCESSES];
+    bool seen[PROCESSES * POSTS + 1] = {false};
+    assert_non_null(mkdtemp(directory));
+    snprintf(url, sizeof url, "lmdb:%s", directory);
+    uint64_t *clocks = mmap(NULL, PROCESSES * POSTS * sizeof *clocks, PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(clocks != MAP_FAILED);
+    for (size_t i = 0; i < PROCESSES; i++) {
+        pids[i] = fork();
+        assert_true(pids[i] >= 0);
+        if (pids[i] == 0) {
+            _exit(child(url, i == 0, clocks + i * POSTS));
+        }
+    }
+    for (size_t i = 0; i < PROCESSES; i++) {
+        int status;
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+    for (size_t i = 0; i < PROCESSES * POSTS; i++) {
+        assert_true(clocks[i] >= 1 && clocks[i] <= PROCESSES * POSTS);
+        assert_false(seen[clocks[i]]);
+        seen[clocks[i]] = true;
+        assert_true(i % POSTS == 0 || clocks[i] > clocks[i - 1]);
+    }
+    struct store *store = open_store(url);
+    assert_sound(store);
+    store_close(store);
+    munmap(clocks, PROCESSES * POSTS * sizeof *clocks);
+    static const char *const files[] = {"data.mdb", "lock.mdb", "wake"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, files[i]);
+        (void)unlink(path);
+    }
+    assert_int_equal(rmdir(directory), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_processes_on_one_directory_make_one_order),
+        cmocka_unit_test(requests_of_one_submission_keep_their_order),
+        cmocka_unit_test(everything_submitted_comes_back_exactly_once),
+        cmocka_unit_test(close_finishes_what_was_submitted),
+        cmocka_unit_test(a_sequencer_that_was_given_nothing_closes),
+        cmocka_unit_test(what_takes_steps_comes_back_once_with_the_sum),
+        cmocka_unit_test(a_batch_is_bounded_in_bytes),
+        cmocka_unit_test(threads_run_side_by_side_and_each_gets_its_own),
+        cmocka_unit_test(an_embedded_trim_returns_when_all_its_steps_are_done),
+        cmocka_unit_test(one_request_that_cannot_succeed_takes_no_other_with_it),
+        cmocka_unit_test(a_commit_that_lost_a_race_runs_again_with_the_same_results),
+        cmocka_unit_test(a_commit_that_failed_runs_again_one_by_one),
+        cmocka_unit_test(on_a_full_disk_only_what_adds_is_refused),
+        cmocka_unit_test(a_store_that_met_its_quota_works_again_once_it_has_room),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
