@@ -214,7 +214,7 @@ static int take_message(struct remote_watch *watch, ls_message *out, struct ls_e
     const struct resp_reply *reply = &stream->reply;
     ls_message message;
 
-    if (push_is(reply, "lost", 2)) {
+    if (push_is(reply, "lost", 3)) {
         const struct resp_value *oldest = &reply->values[reply->count - 1];
         uint64_t number;
         int rc = reply_number(oldest, &number, error);

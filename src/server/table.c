@@ -46,8 +46,8 @@ const struct command commands[] = {
      "Delivers every message from a clock on, in order and without a gap, as the client takes "
      "them. In RESP2 the connection then takes only MSG.UNWATCH, OBJ.UNWATCH, PING, RESET and "
      "QUIT.",
-     "integer: the clock from which it delivers; then pushes: message and the array of 7, or lost "
-     "and the oldest clock kept, which ends the watch",
+     "integer: the clock from which it delivers; then pushes: message and the array of 7; or lost, "
+     "the clock that it needed next and the oldest kept, which ends the watch",
      command_msg_watch},
     {"MSG.UNWATCH", "box", 1, 1, F | COMMAND_WATCHING, 0, 0, 0, "",
      "Ends this connection's watch of the box.", "OK", command_msg_unwatch},

@@ -84,8 +84,9 @@ void box_watch_end(struct conn *conn)
 static void fail(struct conn *conn, const struct ls_error *error)
 {
     if (error->code == LS_ECOMPACTED) {
-        answer_push(conn, 2);
+        answer_push(conn, 3);
         answer_text(conn, "lost");
+        answer_clock(conn, conn->box_watch->next);
         answer_clock(conn, error->number);
         box_watch_end(conn);
         return;

@@ -256,7 +256,7 @@ static int lmdb_commit(struct store_txn *txn, struct ls_error *error)
         give_idle(env, txn);
         return 0;
     }
-    bool changed = txn->changed;
+    bool changed = txn->edits > 0;
     uint64_t number = mdb_txn_id(txn->mdb);
     int result = mdb_txn_commit(txn->mdb);
     if (result == 0 && changed && env->refused) {
@@ -362,7 +362,7 @@ static int lmdb_put(struct store_txn *txn, ls_bytes key, ls_bytes value, bool at
     if (result != 0) {
         return lmdb_fail(error, result, txn->store->env, "cannot put");
     }
-    txn->changed = true;
+    txn->edits++;
     txn->changes += !at_end;
     return 0;
 }
@@ -382,7 +382,7 @@ static int lmdb_del(struct store_txn *txn, ls_bytes key, struct ls_error *error)
     if (result != 0) {
         return lmdb_fail(error, result, txn->store->env, "cannot delete");
     }
-    txn->changed = true;
+    txn->edits++;
     txn->changes++;
     return 0;
 }

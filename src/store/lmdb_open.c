@@ -320,6 +320,15 @@ static int check_data(const char *directory, const char *data, const struct stor
     return result;
 }
 
+/* Signals what was committed without it, so that nobody here waits on an old word. */
+static void catch_up(struct lmdb_env *env)
+{
+    MDB_envinfo info;
+    if (env->wake.page != NULL && mdb_env_info(env->mdb, &info) == 0) {
+        wake_catch_up(&env->wake, info.me_last_txnid);
+    }
+}
+
 /* A directory that this process has not open yet. */
 static int env_open(struct lmdb_env **out, const char *directory,
                     const struct store_options *options, struct ls_error *error)
@@ -357,6 +366,7 @@ static int env_open(struct lmdb_env **out, const char *directory,
         env_free(env);
         return result;
     }
+    catch_up(env);
     *out = env;
     return 0;
 }
@@ -511,12 +521,15 @@ static int private_env(struct lmdb_env **out, const struct store_options *option
     if (result == 0) {
         result = wake_open_private(&env->wake, error);
     }
-    if (result != 0 && env != NULL) {
-        env_free(env);
+    if (result != 0) {
+        if (env != NULL) {
+            env_free(env);
+        }
         return result;
     }
+    catch_up(env);
     *out = env;
-    return result;
+    return 0;
 }
 
 int lmdb_open_private(struct store **out, const char *path, const struct store_options *options,

@@ -2,7 +2,8 @@
 /*
  * Cursors of the LMDB driver: a range of one category, either way. The bounds are copied, so that
  * the caller's keys need not stay. A cursor does not restrict what else is done to the transaction:
- * LMDB keeps it in its place while records are put and deleted around it.
+ * where something else was put or deleted since its last step, it finds its place again by the key
+ * that it stood on, because LMDB's own cursor may step over what came in beside a deleted record.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -13,16 +14,18 @@
 #include "codec/key.h"
 #include "store/lmdb_driver.h"
 
-enum scan_state { SCAN_NEW, SCAN_STANDING, SCAN_ENDED };
+enum scan_state { SCAN_NEW, SCAN_STANDING, SCAN_DROPPED, SCAN_ENDED };
 
 struct store_cursor {
     struct store_txn *txn;
     MDB_cursor *mdb; /* NULL: the category has no database yet */
     enum scan_state state;
     bool backward;
-    bool has_end; /* `to` is a bound */
+    bool has_end;   /* `to` is a bound */
+    uint64_t edits; /* of the transaction, after the last step or drop */
     struct key from;
     struct key to;
+    struct key at; /* in a write transaction: what it stands on */
 };
 
 static bool copy_bound(struct key *out, ls_bytes key)
@@ -60,6 +63,7 @@ int lmdb_scan(struct store_txn *txn, ls_bytes from, ls_bytes to, bool backward,
     /* A bound in a later category, what comes after the last key of this one, bounds nothing. */
     cursor->has_end = to.size > 0 && cursor->to.data[0] <= cursor->from.data[0];
     cursor->state = SCAN_NEW;
+    cursor->edits = txn->edits;
     if (env->dbis[slot] == LMDB_DBI_NONE) {
         cursor->state = SCAN_ENDED;
     } else {
@@ -73,21 +77,57 @@ int lmdb_scan(struct store_txn *txn, ls_bytes from, ls_bytes to, bool backward,
     return 0;
 }
 
-/* The first step: onto the first record of the range, as seen from where the scan begins. */
+static MDB_val val_of_key(const struct key *key)
+{
+    return (MDB_val){.mv_size = key->size, .mv_data = (void *)(uintptr_t)key->data};
+}
+
+/* Onto the last record below `bound`. */
+static int step_below(MDB_cursor *cursor, const struct key *bound, MDB_val *key, MDB_val *value)
+{
+    *key = val_of_key(bound);
+    int result = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+    if (result == MDB_NOTFOUND) {
+        return mdb_cursor_get(cursor, key, value, MDB_LAST);
+    }
+    return result != 0 ? result : mdb_cursor_get(cursor, key, value, MDB_PREV);
+}
+
+/* Onto the first record of the range, as seen from where the scan begins. */
 static int first_step(struct store_cursor *cursor, MDB_val *key, MDB_val *value)
 {
-    const struct key *bound = cursor->backward ? &cursor->to : &cursor->from;
-    *key = (MDB_val){.mv_size = bound->size, .mv_data = (void *)(uintptr_t)bound->data};
     if (!cursor->backward) {
+        *key = val_of_key(&cursor->from);
         return mdb_cursor_get(cursor->mdb, key, value, MDB_SET_RANGE);
     }
-    if (cursor->has_end) {
-        int result = mdb_cursor_get(cursor->mdb, key, value, MDB_SET_RANGE);
-        if (result != MDB_NOTFOUND) {
-            return result != 0 ? result : mdb_cursor_get(cursor->mdb, key, value, MDB_PREV);
-        }
+    return cursor->has_end ? step_below(cursor->mdb, &cursor->to, key, value)
+                           : mdb_cursor_get(cursor->mdb, key, value, MDB_LAST);
+}
+
+/* On from the key that it stood on, which may be gone, or there again. */
+static int step_from_key(struct store_cursor *cursor, MDB_val *key, MDB_val *value)
+{
+    if (cursor->backward) {
+        return step_below(cursor->mdb, &cursor->at, key, value);
     }
-    return mdb_cursor_get(cursor->mdb, key, value, MDB_LAST);
+    *key = val_of_key(&cursor->at);
+    int result = mdb_cursor_get(cursor->mdb, key, value, MDB_SET_RANGE);
+    if (result == 0 &&
+        bytes_equal((ls_bytes){key->mv_data, key->mv_size}, key_bytes(&cursor->at))) {
+        result = mdb_cursor_get(cursor->mdb, key, value, MDB_NEXT);
+    }
+    return result;
+}
+
+static int step(struct store_cursor *cursor, MDB_val *key, MDB_val *value)
+{
+    if (cursor->state == SCAN_NEW) {
+        return first_step(cursor, key, value);
+    }
+    if (cursor->edits != cursor->txn->edits) {
+        return step_from_key(cursor, key, value);
+    }
+    return mdb_cursor_get(cursor->mdb, key, value, cursor->backward ? MDB_PREV : MDB_NEXT);
 }
 
 static bool inside(const struct store_cursor *cursor, ls_bytes key)
@@ -105,9 +145,7 @@ int lmdb_next(struct store_cursor *cursor, ls_bytes *key, ls_bytes *value, struc
     }
     MDB_val found_key;
     MDB_val found;
-    int result = cursor->state == SCAN_NEW ? first_step(cursor, &found_key, &found)
-                                           : mdb_cursor_get(cursor->mdb, &found_key, &found,
-                                                            cursor->backward ? MDB_PREV : MDB_NEXT);
+    int result = step(cursor, &found_key, &found);
     if (result == MDB_NOTFOUND) {
         cursor->state = SCAN_ENDED;
         return 0;
@@ -121,6 +159,10 @@ int lmdb_next(struct store_cursor *cursor, ls_bytes *key, ls_bytes *value, struc
         return 0;
     }
     cursor->state = SCAN_STANDING;
+    if (cursor->txn->write) {
+        cursor->edits = cursor->txn->edits;
+        copy_bound(&cursor->at, at);
+    }
     *key = at;
     *value = (ls_bytes){found.mv_data, found.mv_size};
     return 1;
@@ -128,13 +170,25 @@ int lmdb_next(struct store_cursor *cursor, ls_bytes *key, ls_bytes *value, struc
 
 int lmdb_drop(struct store_cursor *cursor, struct ls_error *error)
 {
-    assert(cursor->txn->write && cursor->state == SCAN_STANDING);
-    int result = mdb_cursor_del(cursor->mdb, 0);
-    if (result != 0) {
-        return lmdb_fail(error, result, cursor->txn->store->env, "cannot delete");
+    struct store_txn *txn = cursor->txn;
+    assert(txn->write && cursor->state == SCAN_STANDING);
+    cursor->state = SCAN_DROPPED;
+    int result = 0;
+    if (cursor->edits != txn->edits) {
+        MDB_val key = val_of_key(&cursor->at);
+        result = mdb_cursor_get(cursor->mdb, &key, NULL, MDB_SET);
+        if (result == MDB_NOTFOUND) {
+            return 0; /* deleted otherwise */
+        }
     }
-    cursor->txn->changed = true;
-    cursor->txn->changes++;
+    if (result == 0) {
+        result = mdb_cursor_del(cursor->mdb, 0);
+    }
+    if (result != 0) {
+        return lmdb_fail(error, result, txn->store->env, "cannot delete");
+    }
+    txn->changes++;
+    cursor->edits = ++txn->edits;
     return 0;
 }
 
