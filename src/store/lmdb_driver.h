@@ -56,6 +56,8 @@ struct lmdb_env {
     uint64_t allocated_pages;
     bool refused; /* room, since the last commit that counted; under the write lock */
     bool no_fallocate;
+    uint64_t written_pages; /* up to which they were written ahead of their use */
+    uint64_t ahead_used;    /* pages in use at the last write transaction of this process */
 };
 
 struct lmdb_store {
@@ -71,7 +73,7 @@ struct store_txn {
     MDB_txn *mdb;
     struct store_txn *next_idle;
     bool write;
-    uint64_t edits;         /* puts and deletes of any kind */
+    uint64_t edits; /* puts and deletes of any kind */
     bool room_disk_full;    /* and no use to ask again in this transaction */
     uint64_t changes;       /* puts and deletes, but for appends */
     bool room_with_next;    /* refused, but what the last commit freed would be enough */
@@ -113,5 +115,8 @@ bool lmdb_disk_full(const struct lmdb_env *env);
 int lmdb_room(struct store_txn *txn, enum store_room room, size_t bytes, struct ls_error *error);
 int lmdb_stat(struct store *base, struct store_stat *out, struct ls_error *error);
 int lmdb_set_quota(struct store *base, uint64_t bytes, struct ls_error *error);
+
+/* Keeps some blocks behind the pages in use written; once for each write transaction. */
+void lmdb_write_ahead(struct lmdb_env *env, uint64_t used);
 
 #endif

@@ -209,10 +209,11 @@ static int refuse(const struct store_txn *txn, bool disk_full, struct ls_error *
 
 static void begin_room(struct store_txn *txn)
 {
-    const struct lmdb_env *env = txn->store->env;
+    struct lmdb_env *env = txn->store->env;
     MDB_envinfo info;
     mdb_env_info(env->mdb, &info);
     txn->room_used = info.me_last_pgno + 1;
+    lmdb_write_ahead(env, txn->room_used);
     txn->room_limit = least(env->map_pages, quota_pages(txn->store));
     txn->room_reserve = reserve_of(env, txn->room_limit);
 }
