@@ -10,20 +10,26 @@
  *  1. A function that can fail returns 0 on success or a negative LS_E... code. ls_strerror() says
  *     what a code means; ls_last_error() adds, for the calling thread, the sentence and the number
  *     that belong to its last failure. On failure the outputs are untouched unless stated, and
- *     nothing was changed in the store. The one exception is LS_ECONN and LS_EINTERNAL on a
- *     lockstep:// handle: the connection was lost before the answer came, and the change may or may
- *     not have happened. A post with `once` set is never in doubt.
- *  2. An `ls` handle may be used by any number of threads at once. The objects made from it (lists,
- *     watches, batches) belong to one thread at a time. A watch may be waited on by one thread
- * while others use the handle. Close every watch and batch before the handle.
- *  3. Bytes passed in are only read, and only during the call. Bytes passed out belong to the object
- *     they came from and live until that object is freed, or, for a watch, until the next call on
- *     that watch. Text that is passed out is also NUL-terminated.
+ *     nothing was changed in the store. The only exceptions are LS_ECONN and LS_EINTERNAL on a
+ *     lockstep:// handle: the answer did not come, and the change may or may not have happened. A
+ *     post with `once` set is never in doubt: make the same one again.
+ *  2. Any number of threads may use an `ls` handle at once. What is made from it (a list, a watch,
+ *     a batch) is used by one thread at a time, while others use the handle or other things made
+ *     from it. Close every watch and free every batch before the handle; lists may outlive it.
+ *  3. Bytes passed in are only read, and only during the call. Bytes passed out belong to the
+ *     thing they came from and live until it is freed, or, for a watch, until the next call on it.
+ *     They are followed by a NUL that their size does not count, so text among them is a C string.
  *  4. The library starts no threads and installs no signal handlers. A joined handle stays `up` as
  *     long as it is used: every call on it is a beat, and a call that waits keeps beating.
  *  5. After fork(), the child must not use a handle of the parent; it opens its own.
  *  6. Clocks are logical, without unit. Times are nanoseconds since the Unix epoch where the name
  *     ends in _ns, durations are milliseconds where it ends in _ms, sizes are bytes.
+ *  7. An options struct begins with its own size, set by the initializer of its type, and may grow
+ *     in later versions: fields that are zero mean the default. Where a function takes options or
+ *     a filter, NULL means all defaults.
+ *  8. Any function may also fail with LS_EINVAL, LS_ENOMEM, LS_EIO or LS_ECORRUPT; a change with
+ *     LS_ENOSPACE or LS_EREADONLY; on a lockstep:// handle each with LS_ECONN, LS_EPROTO or
+ *     LS_ENOPERM. The comments name what else there is.
  */
 #ifndef LOCKSTEP_H
 #define LOCKSTEP_H
@@ -44,7 +50,26 @@ extern "C" {
 
 #define LS_VERSION "0.1.0"
 
-/* ---- errors ------------------------------------------------------------------------------------
+/* A struct of options with its size set and everything else zero. Used through LS_OPTIONS_INIT and
+ * its like: `ls_options options = LS_OPTIONS_INIT;` */
+#ifdef __cplusplus
+extern "C++" {
+template <typename Options> inline Options ls_with_size()
+{
+    Options options = Options();
+    options.size = sizeof(Options);
+    return options;
+}
+}
+#define LS_INIT(type) ls_with_size<type>()
+#else
+#define LS_INIT(type)        \
+    {                        \
+        .size = sizeof(type) \
+    }
+#endif
+
+/* ---- errors -------------------------------------------------------------------------------------
  *
  * X(name, value, word on the wire, message). The word is what a server's error reply begins with.
  */
@@ -110,8 +135,7 @@ typedef struct ls_error {
 /* Never NULL; `code` is 0 before the first failure. Valid until the thread's next call. */
 LS_API const ls_error *ls_last_error(void);
 
-/* ---- bytes and payloads ------------------------------------------------------------------------
- */
+/* ---- bytes and payloads ---------------------------------------------------------------------- */
 
 typedef struct ls_bytes {
     const void *data; /* may be NULL where size is 0 */
@@ -146,7 +170,7 @@ LS_API int ls_cbor_from_json(ls_bytes json, void **out, size_t *out_size);
 /* Frees what a function above gave with its ownership. NULL is ignored. */
 LS_API void ls_free(void *memory);
 
-/* ---- opening ------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 typedef struct ls ls;
 
@@ -154,17 +178,17 @@ typedef struct ls_options {
     size_t size; /* of this struct as the caller knows it: set by LS_OPTIONS_INIT */
 
     /* lmdb: and mem: only. */
-    bool no_create;        /* LS_ENOTFOUND where the directory is not there yet */
-    bool read_only;        /* every change is LS_EREADONLY */
-    bool no_sync;          /* do not flush: a power loss may take the newest writes, a crash of the
-                            * process does not */
-    uint64_t quota;        /* bytes the store may take on disk; 0: no limit */
-    uint64_t map_size_max; /* bytes of address space; 0: 1 TiB, less where the system refuses */
+    bool no_create; /* LS_ENOTFOUND where the directory is not there yet */
+    bool read_only; /* every change is LS_EREADONLY */
+    bool no_sync;   /* do not flush: a power loss may take the newest writes, a crash of the process
+                     * does not */
+    uint64_t quota; /* bytes the store may take on disk; 0: no limit */
+    uint64_t map_size_max;     /* bytes of address space; 0: 1 TiB, less where the system refuses */
     uint64_t retention_age_ms; /* discard messages older than this; 0: keep */
     uint64_t retention_count;  /* keep at most this many; 0: no limit */
     uint64_t retention_bytes;  /* keep at most this many bytes of them; 0: no limit */
     bool retention_hold;       /* but keep, beyond age and count, what a node that is up has not
-                          * acknowledged */
+                                * acknowledged; the limit of bytes stands */
 
     /* lockstep: only. */
     const char *user;     /* NULL: "default" */
@@ -173,10 +197,7 @@ typedef struct ls_options {
     const char *client_name; /* shown by CLIENT LIST; NULL: none */
 } ls_options;
 
-#define LS_OPTIONS_INIT            \
-    {                              \
-        .size = sizeof(ls_options) \
-    }
+#define LS_OPTIONS_INIT LS_INIT(ls_options)
 
 /* Opens a coordinator by URL:
  *
@@ -190,11 +211,12 @@ typedef struct ls_options {
  * LS_EWRONGPASS, LS_ENOMEM, LS_EIO. */
 LS_API int ls_open(ls **out, const char *url, const ls_options *options);
 
-/* Ends the handle, and nothing else: a joined node stays in the registry until its ttl passes, unless
- * ls_node_leave() was called. No other thread may be using the handle. NULL is ignored. */
+/* Ends the handle, and nothing else: a joined node stays in the registry until its ttl passes,
+ * unless ls_node_leave() was called before. No other thread may be using the handle. NULL is
+ * ignored. */
 LS_API void ls_close(ls *handle);
 
-/* ---- clock ---------------------------------------------------------------------------------------
+/* ---- clock --------------------------------------------------------------------------------------
  *
  * The coordinator's clock is the one order. A handle also keeps a Lamport clock of its own, which
  * witnesses every clock value that it receives; a post carries it where `carry_clock` is set.
@@ -212,7 +234,7 @@ LS_API int ls_clock_witness(ls *handle, uint64_t seen, uint64_t *clock);
 /* The handle's own clock; no input or output. */
 LS_API uint64_t ls_clock_local(ls *handle);
 
-/* ---- message box --------------------------------------------------------------------------------- */
+/* ---- message box ----------------------------------------------------------------------------- */
 
 /* Types and events are letters. Only the store posts 'O'. For 'U' any byte is an event. */
 enum {
@@ -242,16 +264,14 @@ typedef struct ls_post_options {
     bool carry_clock; /* the message's clock will be greater than ls_clock_local() */
     uint64_t clock;   /* and greater than this, where not 0 */
     bool once; /* exactly once, across lost connections and retries; needs a joined handle. Such
-                        * posts of one handle go one at a time. */
+                       * posts of one handle go one at a time. */
 } ls_post_options;
 
-#define LS_POST_OPTIONS_INIT            \
-    {                                   \
-        .size = sizeof(ls_post_options) \
-    }
+#define LS_POST_OPTIONS_INIT LS_INIT(ls_post_options)
 
-/* Posts a message; returns when it is durable. `options` and `clock` may be NULL. LS_EINVAL (type or
- * event), LS_EBADCBOR, LS_EBADJSON, LS_ETOOBIG, LS_ECLOCKJUMP, LS_ENOTJOINED, LS_ENOSPACE. */
+/* Posts a message; returns when it is durable. `options` and `clock` may be NULL. LS_EINVAL (a type
+ * or event that is none, text that is not UTF-8), LS_EBADCBOR, LS_EBADJSON, LS_ETOOBIG (1 MiB as
+ * CBOR), LS_ECLOCKJUMP, LS_ENOTJOINED (the handle's node was given up: join again). */
 LS_API int ls_post(ls *handle, char type, char event, ls_payload payload,
                    const ls_post_options *options, uint64_t *clock);
 
@@ -260,15 +280,12 @@ typedef struct ls_filter {
     size_t size;       /* LS_FILTER_INIT */
     const char *types; /* letters; NULL: every type */
     const char *host;  /* drop those addressed to another host; NULL: keep all */
-    ls_bytes key; /* not empty: only 'O' messages of objects whose key has this prefix. A prefix
-                         * that begins with a key header, such as "N\x11", is matched against the whole
-                         * store key: so node changes are watched. */
+    ls_bytes key;      /* not empty: only 'O' messages of objects whose key has this prefix. A
+                        * prefix that begins with a key header is matched against the whole store
+                        * key: "N\x11" gives the changes of nodes. */
 } ls_filter;
 
-#define LS_FILTER_INIT            \
-    {                             \
-        .size = sizeof(ls_filter) \
-    }
+#define LS_FILTER_INIT LS_INIT(ls_filter)
 
 /* The oldest kept message, and after the newest, as places to begin. */
 #define LS_OLDEST       UINT64_C(0)
@@ -276,10 +293,10 @@ typedef struct ls_filter {
 
 typedef struct ls_messages ls_messages;
 
-/* Up to `max` messages with clock >= from, in order, perhaps fewer: a reader goes on at the last clock
- * + 1 until it gets none. `filter` may be NULL. Waits up to timeout_ms (0: not at all; negative:
- * without limit) for the first one. *out may hold none; free it with ls_messages_free(). LS_ECOMPACTED
- * where something at or above `from` was discarded. */
+/* Up to `max` messages with clock >= from, in order, perhaps fewer: a reader goes on at the last
+ * clock + 1 until it gets none. Waits up to timeout_ms (0: not at all; negative: without limit) for
+ * the first one. *out may hold none; free it with ls_messages_free(). LS_ECOMPACTED, with the
+ * oldest kept as the number, where something at or above `from` was discarded. */
 LS_API int ls_read(ls *handle, uint64_t from, const ls_filter *filter, size_t max,
                    int64_t timeout_ms, ls_messages **out);
 LS_API size_t ls_messages_count(const ls_messages *messages);
@@ -289,32 +306,33 @@ LS_API void ls_messages_free(ls_messages *messages);
 
 typedef struct ls_watch ls_watch;
 
-/* Follows the box from a clock on. A watch is a cursor: however slowly it is read, it skips nothing.
- * *start (may be NULL) gets the clock from which it delivers. End it with ls_watch_close(). */
+/* Follows the box from a clock on. A watch is a cursor: however slowly it is read, it skips
+ * nothing. *start (may be NULL) gets the clock from which it delivers. End it with
+ * ls_watch_close(). LS_ECOMPACTED as ls_read(). */
 LS_API int ls_watch_open(ls *handle, uint64_t from, const ls_filter *filter, ls_watch **out,
                          uint64_t *start);
 
-/* The next message, waiting up to timeout_ms (negative: without limit). LS_ETIMEOUT; LS_ECOMPACTED, with
- * the oldest kept as the number, when the next one was discarded before it was read: the watch is over
- * and a new one can begin there. */
+/* The next message, waiting up to timeout_ms (0: not at all; negative: without limit). LS_ETIMEOUT.
+ * LS_ECOMPACTED, with the oldest kept as the number, when the next message was discarded before it
+ * was read: this watch gives no more, and a new one can begin there. */
 LS_API int ls_watch_next(ls_watch *watch, int64_t timeout_ms, ls_message *out);
 LS_API void ls_watch_close(ls_watch *watch);
 
 typedef struct ls_box_info {
-    uint64_t oldest; /* clock of the oldest kept message; 0: none */
-    uint64_t newest; /* clock of the newest message ever; 0: none */
+    uint64_t oldest; /* clock of the oldest message kept; 0: none is */
+    uint64_t newest; /* clock of the newest message ever posted; 0: none was */
     uint64_t count;  /* of messages kept */
     uint64_t bytes;  /* of their keys and records */
 } ls_box_info;
 
 LS_API int ls_box_info_get(ls *handle, ls_box_info *out);
 
-/* Discards messages, always a prefix in clock order: those with a clock below `before`, or those posted
- * more than age_ms ago. *discarded may be NULL. */
+/* Discards messages, always a prefix in clock order: those with a clock below `before`, or those
+ * posted more than age_ms ago. *discarded (may be NULL) gets how many. */
 LS_API int ls_trim_before(ls *handle, uint64_t before, uint64_t *discarded);
 LS_API int ls_trim_older(ls *handle, uint64_t age_ms, uint64_t *discarded);
 
-/* ---- nodes --------------------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 enum ls_node_state { LS_NODE_UP = 0, LS_NODE_LEAVING = 1, LS_NODE_DOWN = 2 };
 
@@ -336,10 +354,7 @@ typedef struct ls_join_options {
     ls_payload meta;   /* empty bytes: none */
 } ls_join_options;
 
-#define LS_JOIN_OPTIONS_INIT            \
-    {                                   \
-        .size = sizeof(ls_join_options) \
-    }
+#define LS_JOIN_OPTIONS_INIT LS_INIT(ls_join_options)
 
 /* What a join gave. */
 typedef struct ls_joined {
@@ -348,28 +363,33 @@ typedef struct ls_joined {
     uint64_t seq;   /* the last numbered post of this id; 0: none */
 } ls_joined;
 
-/* Makes the handle a node: its posts carry the host, and it can own objects. Joining again replaces the
- * handle's node. LS_EINUSE where another live node, with another id, holds the host; the same id takes
- * over. `options` and `out` may be NULL. LS_EKEY (host), LS_ETOOBIG. */
+/* Makes the handle a node: its posts carry the host, and it can own objects. Joining again makes it
+ * another node, or begins a new life of the same one. LS_EINUSE where another live node, with
+ * another id, holds the host; the same id takes it over, and the handle that had it gets
+ * LS_ENOTJOINED. `out` may be NULL. LS_EKEY (not a host name: 1 to 255 bytes of UTF-8 without
+ * control characters), LS_ETOOBIG. */
 LS_API int ls_node_join(ls *handle, const char *host, const ls_join_options *options,
                         ls_joined *out);
 
-/* Shows life, and nothing else; *clock (may be NULL) is the coordinator's. LS_ENOTJOINED when the node was
- * given up in the meantime: join again. */
+/* For all of these `clock` may be NULL. LS_ENOTJOINED where the handle never joined, left, or its
+ * node was given up in the meantime: join again. */
+
+/* Shows life, and nothing else; *clock is the coordinator's. */
 LS_API int ls_node_beat(ls *handle, uint64_t *clock);
 
-/* Says that everything up to `processed` was processed: retention holds what lies above. */
+/* Says that everything up to `processed` was processed: retention_hold keeps what lies above it.
+ * *clock is the coordinator's. LS_EINVAL where that is above the clock. */
 LS_API int ls_node_ack(ls *handle, uint64_t processed, uint64_t *clock);
 
-/* LS_NODE_UP or LS_NODE_LEAVING. */
+/* To LS_NODE_UP or LS_NODE_LEAVING; *clock is the change's. */
 LS_API int ls_node_set_state(ls *handle, enum ls_node_state state, uint64_t *clock);
 
-/* Leaves the registry; what the node owned is deleted with it. */
+/* Leaves the registry; what the node owned is deleted with it. *clock is the change's. */
 LS_API int ls_node_leave(ls *handle, uint64_t *clock);
 
 typedef struct ls_nodes ls_nodes;
 
-/* One node, as a list of one, or LS_ENOTFOUND. */
+/* One node, as a list of one, or LS_ENOTFOUND. Free with ls_nodes_free(). */
 LS_API int ls_node_get(ls *handle, const char *host, ls_nodes **out);
 /* Every node, in byte order of the hosts. Free with ls_nodes_free(). */
 LS_API int ls_node_list(ls *handle, ls_nodes **out);
@@ -377,7 +397,7 @@ LS_API size_t ls_nodes_count(const ls_nodes *nodes);
 LS_API const ls_node *ls_nodes_get(const ls_nodes *nodes, size_t index);
 LS_API void ls_nodes_free(ls_nodes *nodes);
 
-/* ---- objects -------------------------------------------------------------------------------------
+/* ---- objects ------------------------------------------------------------------------------------
  *
  * Keys are 1 to 480 bytes, any bytes. Values are opaque bytes, up to 1 MiB.
  */
@@ -398,27 +418,26 @@ typedef struct ls_put_options {
     bool owned; /* deleted when the handle's node goes down or leaves */
 } ls_put_options;
 
-#define LS_PUT_OPTIONS_INIT            \
-    {                                  \
-        .size = sizeof(ls_put_options) \
-    }
+#define LS_PUT_OPTIONS_INIT LS_INIT(ls_put_options)
 
-/* LS_ECONFLICT with the object's `modified` (0: absent) as the number. `options`, `clock` may be NULL. */
+/* Creates or replaces an object; returns when that is durable. *clock (may be NULL) is the
+ * change's. LS_ECONFLICT, with the object's `modified` (0: absent) as the number, where a condition
+ * does not hold; LS_EKEY (empty), LS_ETOOBIG, LS_ENOTJOINED (owned). */
 LS_API int ls_put(ls *handle, ls_bytes key, ls_bytes value, const ls_put_options *options,
                   uint64_t *clock);
 
 typedef struct ls_objects ls_objects;
 
-/* One object, as a list of one, or LS_ENOTFOUND. */
+/* One object, as a list of one, or LS_ENOTFOUND. Free with ls_objects_free(). */
 LS_API int ls_get(ls *handle, ls_bytes key, ls_objects **out);
 
-/* *clock is the change's clock, or 0 where it was absent; may be NULL. */
+/* *clock (may be NULL) is the change's, or 0 where the object was absent. */
 LS_API int ls_del(ls *handle, ls_bytes key, uint64_t *clock);
-/* Only if its `modified` is if_modified. LS_ECONFLICT. */
+/* Only if its `modified` is if_modified (0: absent), else LS_ECONFLICT as ls_put(). */
 LS_API int ls_del_if(ls *handle, ls_bytes key, uint64_t if_modified, uint64_t *clock);
 
-/* Up to `max` objects whose keys have the prefix, in byte order, from above `after` (empty: from the first);
- * perhaps fewer: go on after the last key until there are none. */
+/* Up to `max` objects whose keys have the prefix (empty: all), in byte order, from above `after`
+ * (empty: from the first); perhaps fewer: go on after the last key until there are none. */
 LS_API int ls_scan(ls *handle, ls_bytes prefix, ls_bytes after, size_t max, ls_objects **out);
 LS_API size_t ls_objects_count(const ls_objects *objects);
 LS_API const ls_object *ls_objects_get(const ls_objects *objects, size_t index);
@@ -430,33 +449,36 @@ enum ls_object_event {
     LS_OBJECT_PUT = 0, /* `object` is as it is now */
     LS_OBJECT_DELETED, /* key; modified is the clock of the deletion */
     LS_OBJECT_SYNCED,  /* the snapshot is complete; modified is its clock */
-    LS_OBJECT_RESYNC /* the watch fell behind what is kept: forget everything, a new snapshot follows */
+    LS_OBJECT_RESYNC   /* the watch fell behind what is kept: forget all, a new snapshot follows */
 };
 
-/* Follows the objects under a prefix: first each that is there, then LS_OBJECT_SYNCED, then every
- * change, in order. */
+/* Follows the objects under a prefix (empty: all): first each that is there, then LS_OBJECT_SYNCED,
+ * then every change, in order. It never fails for history that is gone: see LS_OBJECT_RESYNC. */
 LS_API int ls_object_watch_open(ls *handle, ls_bytes prefix, ls_object_watch **out);
-/* Waits up to timeout_ms (negative: without limit). LS_ETIMEOUT. */
+/* The next event, waiting up to timeout_ms (0: not at all; negative: no limit). LS_ETIMEOUT. */
 LS_API int ls_object_watch_next(ls_object_watch *watch, int64_t timeout_ms,
                                 enum ls_object_event *event, ls_object *object);
 LS_API void ls_object_watch_close(ls_object_watch *watch);
 
-/* Several changes of objects, all or nothing, under conditions. Keys and values are copied. */
+/* Several changes of objects, all or nothing, under conditions. Keys and values are copied in. */
 typedef struct ls_batch ls_batch;
 
 LS_API int ls_batch_new(ls *handle, ls_batch **out);
+/* Only if the object's `modified` is this (0: absent). */
 LS_API int ls_batch_if(ls_batch *batch, ls_bytes key, uint64_t modified);
 LS_API int ls_batch_put(ls_batch *batch, ls_bytes key, ls_bytes value);
 LS_API int ls_batch_del(ls_batch *batch, ls_bytes key);
-/* Commits, and empties the batch whatever the result. `clocks` (may be NULL) has room for one clock a put
- * or del, in order; 0 for a delete of what was absent. LS_ECONFLICT names the key. */
+/* Commits, and empties the batch whatever the result. `clocks` (may be NULL) has room for one clock
+ * a put or del, in the order they were added; 0 for a delete of what was absent. LS_ECONFLICT, with
+ * the object's `modified` as the number and its key in the sentence. */
 LS_API int ls_batch_commit(ls_batch *batch, uint64_t *clocks);
 LS_API void ls_batch_free(ls_batch *batch);
 
-/* ---- relay (lockstep:// only; elsewhere LS_ENOTSUP) -----------------------------------------------
+/* ---- relay --------------------------------------------------------------------------------------
  *
- * Messages handed straight to the connected, joined nodes other than the sender, taken in byte order
- * of their hosts. Nothing is stored. The handle must be joined.
+ * lockstep:// only; elsewhere LS_ENOTSUP. Messages are handed straight to the connected, joined
+ * nodes other than the sender, taken in byte order of their hosts, and are not stored. The handle
+ * must be joined. A node whose connection is clogged is skipped, and not counted.
  */
 
 /* To the n-th other node, from 1; to the named one; to all. *handed (may be NULL): to how many. */
@@ -464,9 +486,10 @@ LS_API int ls_relay_nth(ls *handle, size_t nth, ls_payload payload, size_t *hand
 LS_API int ls_relay_to(ls *handle, const char *host, ls_payload payload, size_t *handed);
 LS_API int ls_relay_all(ls *handle, ls_payload payload, size_t *handed);
 
-/* The next relayed message for this node, waiting up to timeout_ms (negative: without limit). Of `out`,
- * from, clock and object are set; they live until the thread's next call of this function on this
- * handle. One thread at a time. At most 1024 wait; the oldest give way. LS_ETIMEOUT. */
+/* The next message relayed to this node, waiting up to timeout_ms (0: not at all; negative: without
+ * limit). Of `out`, from, clock and object are set; they live until the next call of this function
+ * on this handle, which one thread at a time may make. At most 1024 wait; the oldest give way.
+ * LS_ETIMEOUT. */
 LS_API int ls_relay_next(ls *handle, int64_t timeout_ms, ls_message *out);
 
 #ifdef __cplusplus

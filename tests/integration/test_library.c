@@ -144,7 +144,10 @@ ls_bytes bytes(const char *text)
 void assert_bytes(const char *expected, ls_bytes actual)
 {
     assert_int_equal(strlen(expected), actual.size);
-    assert_memory_equal(expected, actual.size == 0 ? "" : actual.data, actual.size);
+    if (actual.data != NULL) {
+        assert_memory_equal(expected, actual.data, actual.size);
+        assert_int_equal('\0', ((const char *)actual.data)[actual.size]);
+    }
 }
 
 uint64_t post_text(ls *handle, const char *text)
