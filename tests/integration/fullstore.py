@@ -12,6 +12,7 @@ import os
 import random
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import threading
@@ -146,6 +147,108 @@ def a_full_map_refuses_and_recovers(given):
         filler.client = client
         filler.verify()
         assert filler.has_room(), "no room in a larger map"
+
+
+class Space:
+    """A disk of so many bytes for a directory, which can be made larger and smaller."""
+
+    def __init__(self, given, size):
+        self.room = scratch("disk")
+        self.file = self.room / "space"
+        (self.room / "disk").mkdir()
+        self.directory = self.room / "disk/data"
+        self.file.write_bytes(bytes(8))
+        self.set(size)
+        self.environment = {"LD_PRELOAD": given.build.disk, "DISK_DIR": self.room / "disk",
+                            "DISK_SPACE": self.file}
+
+    def set(self, size):
+        with open(self.file, "r+b") as file:
+            file.write(struct.pack("=Q", size))
+
+
+def a_full_disk_refuses_and_recovers(given):
+    """And a server can be stopped and started on it while it is full."""
+    space = Space(given, 8 * MIB)
+    with Server(given.build, space.directory, environment=space.environment) as server:
+        filler = full_and_free(given, server, "disk")
+        with server.client() as client:
+            filler.client = client
+            refused(filler.fill(60000), "NOSPACE", "disk")
+            server.stop()
+        given.build.check(space.directory)
+        server.start()
+        with server.client() as client:
+            filler.client = client
+            filler.verify()
+            filler.free()
+            wait_until(filler.has_room, "room after a restart on a full disk", 10)
+            refused(filler.fill(60000), "NOSPACE", "disk")
+            space.set(12 * MIB)
+            wait_until(filler.has_room, "room on a disk that was made larger", 10)
+            filler.verify()
+        server.stop()
+    given.build.check(space.directory)
+
+
+def a_disk_that_fills_and_empties_under_load_loses_nothing(given):
+    """Somebody else takes the space and gives it back, again and again; every post is either
+    answered, and there, or refused as NOSPACE."""
+    space = Space(given, 64 * MIB)
+    chance = random.Random(given.seed)
+    with Server(given.build, space.directory, environment=space.environment) as server:
+        over = threading.Event()
+        posters = [Steady(server, f"d{i}", over) for i in range(4)]
+        for poster in posters:
+            poster.start()
+        for _ in range(12):
+            used = sum(path.stat().st_size for path in space.directory.iterdir())
+            space.set(max(0, used + chance.choice((-MIB, 0, 4096, 100000))))
+            time.sleep(chance.uniform(0.05, 0.12))
+            space.set(used + 64 * MIB)
+            time.sleep(chance.uniform(0.02, 0.08))
+        over.set()
+        for poster in posters:
+            poster.join(20)
+            assert not poster.is_alive() and poster.fault is None, f"{poster.fault!r}"
+        with server.client() as client:
+            box = {message[0]: cbor.decode(message[6]) for message in read_box(client)}
+        answered = {clock: text for poster in posters for clock, text in poster.answered.items()}
+        assert box == answered, "the box is not what was answered"
+        refusals = sum(poster.refused for poster in posters)
+        print(f"    {len(box)} posts answered, {refusals} refused")
+        assert refusals > 0, "the disk never got full"
+        server.stop()
+    given.build.check(space.directory)
+
+
+class Steady(threading.Thread):
+    """Posts in pipelines and takes NOSPACE for an answer."""
+
+    def __init__(self, server, name, over):
+        super().__init__(daemon=True)
+        self.client = server.client()
+        self.title = name
+        self.over = over
+        self.answered = {}
+        self.refused = 0
+        self.fault = None
+
+    def run(self):
+        try:
+            number = 0
+            while not self.over.is_set():
+                texts = [content(f"{self.title}.{number + i}", 4000) for i in range(16)]
+                number += 16
+                for text, reply in zip(texts, self.client.pipeline(
+                        [["MSG.POST", "user", "-", "TEXT", text] for text in texts])):
+                    if isinstance(reply, Error):
+                        refused(reply, "NOSPACE", "disk")
+                        self.refused += 1
+                    else:
+                        self.answered[reply] = text
+        except Exception as reason:  # pylint: disable=broad-except
+            self.fault = reason
 
 
 # ---- directories that are refused -----------------------------------------------------------------
@@ -390,6 +493,8 @@ def verify_clean(given, directory, filler, number):
 TESTS = [
     a_full_quota_refuses_and_recovers,
     a_full_map_refuses_and_recovers,
+    a_full_disk_refuses_and_recovers,
+    a_disk_that_fills_and_empties_under_load_loses_nothing,
     a_directory_that_cannot_be_written_is_refused,
     a_file_system_that_cannot_be_written_is_read,
     a_newer_format_is_refused,

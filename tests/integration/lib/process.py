@@ -74,7 +74,7 @@ class Build:
         self.lockstep = self.path / "src/cli/lockstep"
         self.poster = self.path / "tests/integration/poster"
         self.reformat = self.path / "tests/integration/reformat"
-        self.shim = self.path / "tests/shim"
+        self.disk = self.path / "tests/shim/disk.so"
 
     def where_all_may_read(self, directory):
         """Copies of the programs, for tests that run them as somebody else."""
