@@ -52,6 +52,7 @@ struct server {
     uv_idle_t idle; /* active while `dirty` or `resume` is not empty at the end of a turn */
     uv_timer_t tick;
     uv_timer_t quit_timer;
+    uv_timer_t rest; /* ends the rest after a long round of the watches */
     uv_signal_t sigterm;
     uv_signal_t sigint;
     struct link listeners;
@@ -74,10 +75,12 @@ struct server {
     size_t spare_out_count;
     struct buf scratch; /* empty between uses */
 
-    bool reads_more;  /* some MSG.READ under way has not looked at all of the box */
-    bool box_changed; /* a commit happened since the watches last looked */
-    bool ready;       /* the epoch is known and clients are let in */
-    bool asking;      /* for the epoch */
+    bool reads_more;          /* some MSG.READ under way has not looked at all of the box */
+    bool box_changed;         /* a commit happened since the last turn */
+    bool watches_due;         /* a commit happened since the watches last looked */
+    uint64_t watches_rest_ns; /* until when they do not look, on uv_hrtime's clock */
+    bool ready;               /* the epoch is known and clients are let in */
+    bool asking;              /* for the epoch */
     bool stopping;
     bool failed;    /* it stops because it could not start */
     bool retaining; /* a REQUEST_RETAIN is under way */
