@@ -269,7 +269,7 @@ static int read_waiting(struct remote *remote, struct read_request *request,
         if (give_up.none) {
             give_up = deadline_in(remote->peer.timeout_ms);
         } else {
-            backoff_grow(&backoff);
+            backoff_grow(&backoff, &remote->peer);
         }
         if (!backoff_wait(&backoff, &give_up)) {
             break;

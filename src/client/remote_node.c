@@ -222,12 +222,15 @@ int remote_relay_next(struct ls *handle, int64_t timeout_ms, ls_message *out,
     struct relayed *relayed = NULL;
 
     while (relayed == NULL) {
-        struct deadline beat = pipeline_beat(&remote->pipeline, &deadline);
-        int rc = pipeline_relayed(&remote->pipeline, &beat, &relayed, error);
+        bool is_node = pipeline_is_node(&remote->pipeline);
+        /* Who is no node any more still gets what came before. */
+        struct deadline soon =
+            is_node ? pipeline_beat(&remote->pipeline, &deadline) : deadline_in(0);
+        int rc = pipeline_relayed(&remote->pipeline, &soon, &relayed, error);
         if (rc != 0) {
             return rc;
         }
-        if (relayed == NULL && !pipeline_is_node(&remote->pipeline)) {
+        if (relayed == NULL && !is_node) {
             return error_code(error, LS_ENOTJOINED);
         }
         if (relayed == NULL && deadline_passed(&deadline)) {

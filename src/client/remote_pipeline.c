@@ -148,7 +148,7 @@ static void lose(struct pipeline *pipeline, const struct ls_error *why)
     }
     stream_close(&pipeline->stream);
     if (!pipeline->proven) {
-        backoff_grow(&pipeline->backoff);
+        backoff_grow(&pipeline->backoff, pipeline->peer);
     }
     struct call *call;
     struct call_list in_flight = pipeline->in_flight;
@@ -302,7 +302,7 @@ static void establish(struct pipeline *pipeline, const struct deadline *deadline
         return;
     }
     pipeline->reason = error;
-    backoff_grow(&pipeline->backoff);
+    backoff_grow(&pipeline->backoff, pipeline->peer);
     if (!stream_may_recover(rc)) {
         pipeline->waiting = (struct call_list){0};
         while ((call = list_pop(&waiting)) != NULL) {
@@ -551,7 +551,7 @@ int pipeline_connect(struct pipeline *pipeline, struct ls_error *error)
             pipeline->up = true;
             return 0;
         }
-        backoff_grow(&pipeline->backoff);
+        backoff_grow(&pipeline->backoff, pipeline->peer);
         bool starting = rc == LS_ELOADING || rc == LS_ESHUTDOWN;
         if (!starting || !backoff_wait(&pipeline->backoff, &deadline)) {
             return rc;

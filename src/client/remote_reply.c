@@ -44,19 +44,19 @@ static bool parse_number(ls_bytes text, uint64_t *out)
     return text.size > 0;
 }
 
-/* The number behind the last " name=" of the sentence, 0 where there is none. The last one: before it
- * may stand a key, which is the user's. */
-static uint64_t number_of(ls_bytes sentence, const char *name)
+/* The number behind the last `before` of the sentence, 0 where there is none. The last one: in front of
+ * it may stand a key, which is the user's. */
+static uint64_t number_behind(ls_bytes sentence, const char *before)
 {
     const char *text = sentence.data;
-    size_t name_size = strlen(name);
+    size_t before_size = strlen(before);
     uint64_t number = 0;
 
-    for (size_t at = 0; at + name_size < sentence.size; at++) {
-        if (memcmp(text + at, name, name_size) != 0 || (at > 0 && text[at - 1] != ' ')) {
+    for (size_t at = 0; at + before_size < sentence.size; at++) {
+        if (memcmp(text + at, before, before_size) != 0 || (at > 0 && text[at - 1] != ' ')) {
             continue;
         }
-        size_t first = at + name_size;
+        size_t first = at + before_size;
         size_t last = first;
         while (last < sentence.size && text[last] >= '0' && text[last] <= '9') {
             last++;
@@ -66,7 +66,7 @@ static uint64_t number_of(ls_bytes sentence, const char *name)
     return number;
 }
 
-static const char *number_name(int code)
+static const char *stands_before_number(int code)
 {
     switch (code) {
     case LS_ECONFLICT:
@@ -77,10 +77,10 @@ static const char *number_name(int code)
     case LS_EDUPLICATE:
         return "last=";
     case LS_ETOOBIG:
-        return "limit=";
+        return "most ";
     case LS_EBADCBOR:
     case LS_EBADJSON:
-        return "offset=";
+        return "byte ";
     default:
         return NULL;
     }
@@ -97,8 +97,8 @@ int reply_error(const struct resp_value *value, struct ls_error *error)
     if (space != NULL) {
         sentence = bytes_of(space + 1, sentence.size - word_size - 1);
     }
-    const char *name = number_name(code);
-    uint64_t number = name != NULL ? number_of(sentence, name) : 0;
+    const char *before = stands_before_number(code);
+    uint64_t number = before != NULL ? number_behind(sentence, before) : 0;
     int shown = sentence.size < sizeof error->text ? (int)sentence.size : (int)sizeof error->text;
     return error_set(error, code, number, "%.*s", shown, (const char *)sentence.data);
 }

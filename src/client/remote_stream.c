@@ -54,14 +54,15 @@ int deadline_poll(const struct deadline *deadline)
     return left < 0 ? -1 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
-void backoff_grow(struct backoff *backoff)
+void backoff_grow(struct backoff *backoff, const struct peer *peer)
 {
     uint32_t delay_ms = backoff->delay_ms * 2;
     if (delay_ms < DELAY_MIN_MS) {
         delay_ms = DELAY_MIN_MS;
     }
-    if (delay_ms > DELAY_MAX_MS) {
-        delay_ms = DELAY_MAX_MS;
+    int64_t most_ms = peer->timeout_ms / 4 < DELAY_MAX_MS ? peer->timeout_ms / 4 : DELAY_MAX_MS;
+    if (delay_ms > most_ms) {
+        delay_ms = (uint32_t)most_ms + 1;
     }
     /* Any value that differs from one process and moment to the next will do. */
     struct timespec now;

@@ -58,13 +58,14 @@ void stream_terminate(struct stream *stream, ls_bytes text);
 /* True for the codes that may pass when tried again: the server is not there, or not yet. */
 bool stream_may_recover(int code);
 
-/* When to try again: 10 ms, then twice as long each time up to 500 ms, each cut short by up to a half
- * at random, so that clients of one server do not return in step. All zeros: at once. */
+/* When to try again: 10 ms, then twice as long each time up to 500 ms, or a quarter of the timeout where
+ * that is less; each cut short by up to a half at random, so that clients of one server do not
+ * return in step. All zeros: at once. */
 struct backoff {
     uint32_t delay_ms; /* the last one; 0: none yet */
     uint64_t at_ms;    /* monotonic: not before this */
 };
-void backoff_grow(struct backoff *backoff);
+void backoff_grow(struct backoff *backoff, const struct peer *peer);
 /* Sleeps until it is time or the deadline passed; false in the second case. */
 bool backoff_wait(const struct backoff *backoff, const struct deadline *deadline);
 

@@ -28,7 +28,7 @@ static void feed_lost(struct feed *feed)
 {
     stream_close(&feed->stream);
     if (!feed->proven) {
-        backoff_grow(&feed->backoff);
+        backoff_grow(&feed->backoff, &feed->remote->peer);
     }
     if (feed->give_up.none) {
         feed->give_up = deadline_in(feed->remote->peer.timeout_ms);
@@ -63,7 +63,7 @@ static int feed_reconnect(struct feed *feed, const struct deadline *deadline,
     if (rc == 0) {
         return 1;
     }
-    backoff_grow(&feed->backoff);
+    backoff_grow(&feed->backoff, &feed->remote->peer);
     if (!stream_may_recover(rc) || deadline_passed(&feed->give_up)) {
         feed->give_up.none = true;
         return rc;
@@ -80,7 +80,7 @@ static int feed_open(struct feed *feed, struct ls_error *error)
         if (rc == 0 || !stream_may_recover(rc)) {
             return rc;
         }
-        backoff_grow(&feed->backoff);
+        backoff_grow(&feed->backoff, &feed->remote->peer);
         if (!backoff_wait(&feed->backoff, &deadline)) {
             return rc;
         }
@@ -175,7 +175,16 @@ static int box_attach(struct feed *feed, const struct deadline *deadline, struct
                    : watch->next == LS_AFTER_NEWEST ? bytes_of_text("$")
                                                     : number_text(&from, watch->next);
     filter_arguments(&watch->filter, argv, &argc);
-    return feed_request(feed, argc, argv, deadline, &watch->next, error);
+    uint64_t start;
+    int rc = feed_request(feed, argc, argv, deadline, &start, error);
+    if (rc != 0) {
+        return rc;
+    }
+    if (watch->next != LS_OLDEST && watch->next != LS_AFTER_NEWEST && watch->next != start) {
+        return error_set(error, LS_EPROTO, 0, "a watch begins elsewhere than it was asked to");
+    }
+    watch->next = start;
+    return 0;
 }
 
 int remote_watch_open(struct ls *handle, uint64_t from, const ls_filter *filter,

@@ -238,6 +238,10 @@ static void an_error_has_its_code_its_number_and_its_sentence(void **state)
         {"-WHATEVER it is", LS_EINVAL, 0, "it is"},
         {"-NOSPACE", LS_ENOSPACE, 0, "NOSPACE"},
         {"-SEQGAP last=99999999999999999999", LS_ESEQGAP, 0, "last=99999999999999999999"},
+        {"-TOOBIG a message may take at most 4096 bytes", LS_ETOOBIG, 4096,
+         "a message may take at most 4096 bytes"},
+        {"-BADCBOR nested deeper than 128, at byte 130", LS_EBADCBOR, 130,
+         "nested deeper than 128, at byte 130"},
         {"-INUSE x=1", LS_EINUSE, 0, "x=1"},
     };
     (void)state;

@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A remote handle that is a node: joining again before anything else on a new connection, numbered
+ * posts that are there once whatever happens, and relayed messages.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/handle.h"
+#include "faults.h"
+#include "lockstep.h"
+#include "scripted_peer.h"
+
+#define TEXT_MAX 4096
+
+static const ls_payload one = {LS_CBOR, {"\x01", 1}};
+static const ls_payload two = {LS_CBOR, {"\x02", 1}};
+
+/* A server with one node, which numbers posts as lockstepd does. `plan` says what happens to each post
+ * with a number, in turn: '.' is taken and answered, 'r' cut off before it is taken, 'a' after, 'g'
+ * refused with NOTJOINED; past its end all are answered. `log` is what came, in order. */
+struct node_server {
+    pthread_mutex_t lock;
+    const char *plan;
+    const char *join_reply; /* of every join but the first; NULL: accepted */
+    int joins;
+    uint64_t last;
+    uint64_t clock;
+    uint64_t last_clock;
+    uint64_t posted; /* messages there */
+    char log[TEXT_MAX];
+};
+
+static void note(struct node_server *server, const char *format, const char *text)
+{
+    size_t size = strlen(server->log);
+    snprintf(server->log + size, sizeof server->log - size, format, text);
+}
+
+/* false: cut the connection. */
+static bool serve_post(struct node_server *server, struct peer_link *link)
+{
+    const char *text = link_option(link, "SEQ");
+    note(server, "post%s ", text != NULL ? text : "");
+    if (text == NULL) {
+        link_say(link, ":%llu\r\n", (unsigned long long)++server->clock);
+        return true;
+    }
+    uint64_t seq = strtoull(text, NULL, 10);
+    char step = *server->plan != '\0' ? *server->plan++ : '.';
+    if (step == 'r') {
+        return false;
+    }
+    if (step == 'g') {
+        link_say(link, "-NOTJOINED given up\r\n");
+        return true;
+    }
+    if (seq > server->last + 1) {
+        link_say(link, "-SEQGAP last=%llu\r\n", (unsigned long long)server->last);
+        return true;
+    }
+    if (seq < server->last) {
+        link_say(link, "-DUPLICATE last=%llu\r\n", (unsigned long long)server->last);
+        return true;
+    }
+    if (seq == server->last + 1) {
+        server->last = seq;
+        server->last_clock = ++server->clock;
+        server->posted++;
+    }
+    if (step == 'a') {
+        return false;
+    }
+    link_say(link, ":%llu\r\n", (unsigned long long)server->last_clock);
+    return true;
+}
+
+static bool serve_one(struct node_server *server, struct peer_link *link)
+{
+    if (link_is(link, "MSG.POST")) {
+        return serve_post(server, link);
+    }
+    if (link_is(link, "NODE.JOIN")) {
+        note(server, "join:%s ", link_argument(link, 1));
+        if (server->joins++ > 0 && server->join_reply != NULL) {
+            link_say(link, "%s\r\n", server->join_reply);
+        } else {
+            link_say(link, "*3\r\n$36\r\n%s\r\n:%llu\r\n:%llu\r\n", link_option(link, "ID"),
+                     (unsigned long long)++server->clock, (unsigned long long)server->last);
+        }
+    } else if (link_is(link, "CLOCK.GET")) {
+        note(server, "%s", "clock ");
+        link_say(link, ":%llu\r\n", (unsigned long long)server->clock);
+    } else if (link_is(link, "OBJ.DEL")) {
+        note(server, "%s", "cut ");
+        return false;
+    } else {
+        note(server, "%s ", link_argument(link, 0));
+        link_say(link, ":%llu\r\n", (unsigned long long)++server->clock);
+    }
+    return true;
+}
+
+static void serve_node(struct peer_link *link, void *context)
+{
+    struct node_server *server = context;
+    bool goes_on = true;
+
+    link_hello(link);
+    while (goes_on && link_next(link)) {
+        pthread_mutex_lock(&server->lock);
+        goes_on = serve_one(server, link);
+        pthread_mutex_unlock(&server->lock);
+    }
+}
+
+static void start(struct scripted_peer *peer, struct node_server *server, const char *plan)
+{
+    memset(server, 0, sizeof *server);
+    pthread_mutex_init(&server->lock, NULL);
+    server->plan = plan;
+    peer_start(peer, serve_node, server);
+}
+
+static ls *open_joined(const struct scripted_peer *peer, const char *host)
+{
+    ls_join_options options = LS_JOIN_OPTIONS_INIT;
+    static const uint8_t id[16] = {1, 2, 3, 4, 5, 6, 0x47, 8, 0x89, 10, 11, 12, 13, 14, 15, 16};
+    ls *handle;
+    options.id = id;
+    assert_int_equal(ls_open(&handle, peer->url, NULL), 0);
+    assert_int_equal(ls_node_join(handle, host, &options, NULL), 0);
+    return handle;
+}
+
+static int post_once(ls *handle, ls_payload payload, uint64_t *clock)
+{
+    ls_post_options options = LS_POST_OPTIONS_INIT;
+    options.once = true;
+    return ls_post(handle, 'U', 0, payload, &options, clock);
+}
+
+static void stop(struct scripted_peer *peer, struct node_server *server, ls *handle)
+{
+    ls_close(handle);
+    peer_stop(peer);
+    pthread_mutex_destroy(&server->lock);
+}
+
+/* Loses the connection, whatever the call says. */
+static void cut(ls *handle)
+{
+    assert_int_equal(ls_del(handle, bytes_of_text("k"), NULL), LS_ECONN);
+}
+
+static void a_new_connection_joins_again_before_anything_else(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    uint64_t clock;
+    (void)state;
+
+    start(&peer, &server, "");
+    ls *handle = open_joined(&peer, "a");
+    cut(handle);
+    assert_int_equal(ls_clock_get(handle, &clock), 0);
+    assert_string_equal(server.log, "join:a cut join:a clock ");
+    stop(&peer, &server, handle);
+}
+
+static void who_left_does_not_join_again(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    uint64_t clock;
+    (void)state;
+
+    start(&peer, &server, "");
+    ls *handle = open_joined(&peer, "a");
+    assert_int_equal(ls_node_leave(handle, NULL), 0);
+    cut(handle);
+    assert_int_equal(ls_clock_get(handle, &clock), 0);
+    assert_string_equal(server.log, "join:a NODE.LEAVE cut clock ");
+    stop(&peer, &server, handle);
+}
+
+static void a_host_that_was_taken_meanwhile_stops_only_what_needs_it(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    uint64_t clock;
+    (void)state;
+
+    start(&peer, &server, "");
+    server.join_reply = "-INUSE another one has it";
+    ls *handle = open_joined(&peer, "a");
+    cut(handle);
+    assert_int_equal(ls_clock_get(handle, &clock), 0);
+    assert_int_equal(ls_post(handle, 'U', 0, one, NULL, NULL), LS_EINUSE);
+    assert_string_equal(ls_last_error()->text, "another one has it");
+    assert_int_equal(ls_node_ack(handle, 1, NULL), LS_EINUSE);
+    pthread_mutex_lock(&server.lock);
+    assert_null(strstr(server.log, "post"));
+    server.join_reply = NULL;
+    pthread_mutex_unlock(&server.lock);
+    assert_int_equal(ls_post(handle, 'U', 0, one, NULL, NULL), 0);
+    stop(&peer, &server, handle);
+}
+
+/* ---- numbered posts --------------------------------------------------------------------------- */
+
+static void numbered_posts_are_there_once_through_every_kind_of_loss(void **state)
+{
+    static const struct {
+        const char *plan;
+        const char *log;
+    } cases[] = {
+        {"...", "join:a post1 post2 post3 "},
+        {"r..", "join:a post1 join:a post1 post2 post3 "},
+        {".a.", "join:a post1 post2 join:a post2 post3 "},
+        {".aar", "join:a post1 post2 join:a post2 join:a post2 join:a post2 post3 "},
+        {"g", "join:a post1 join:a post1 post2 post3 "},
+        {".ag", "join:a post1 post2 join:a post2 join:a post2 post3 "},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct scripted_peer peer;
+        struct node_server server;
+        uint64_t before = 0;
+        start(&peer, &server, cases[i].plan);
+        ls *handle = open_joined(&peer, "a");
+        for (int n = 0; n < 3; n++) {
+            uint64_t clock = 0;
+            int rc = post_once(handle, one, &clock);
+            if (rc != 0 || clock <= before) {
+                fail_msg("%s: post %d: %d %s", cases[i].plan, n, rc, ls_last_error()->text);
+            }
+            before = clock;
+        }
+        assert_int_equal(server.posted, 3);
+        assert_string_equal(server.log, cases[i].log);
+        stop(&peer, &server, handle);
+    }
+}
+
+/* Ends a numbered post in doubt: the server cuts it off until its time is up. */
+static ls *open_in_doubt(const struct scripted_peer *peer)
+{
+    ls_options options = LS_OPTIONS_INIT;
+    ls *handle;
+    options.timeout_ms = 40;
+    assert_int_equal(ls_open(&handle, peer->url, &options), 0);
+    assert_int_equal(ls_node_join(handle, "a", NULL, NULL), 0);
+    assert_int_equal(post_once(handle, one, NULL), LS_ECONN);
+    return handle;
+}
+
+static void a_numbered_post_in_doubt_said_again_is_the_same_post(void **state)
+{
+    static const char *const plans[] = {"rrrrrrrrrrrrrrrrrrrrrrrrrrrr",
+                                        "aaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+    (void)state;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct scripted_peer peer;
+        struct node_server server;
+        start(&peer, &server, plans[i]);
+        ls *handle = open_in_doubt(&peer);
+        pthread_mutex_lock(&server.lock);
+        server.plan = "";
+        pthread_mutex_unlock(&server.lock);
+        assert_int_equal(post_once(handle, one, NULL), 0);
+        assert_int_equal(server.posted, 1);
+        assert_int_equal(post_once(handle, one, NULL), 0);
+        assert_int_equal(server.posted, 2);
+        assert_int_equal(server.last, 2);
+        stop(&peer, &server, handle);
+    }
+}
+
+static void another_post_after_one_in_doubt_is_not_taken_for_it(void **state)
+{
+    static const struct {
+        const char *plan;
+        uint64_t posted;
+    } cases[] = {{"rrrrrrrrrrrrrrrrrrrrrrrrrrrr", 1}, {"aaaaaaaaaaaaaaaaaaaaaaaaaaaa", 2}};
+    (void)state;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct scripted_peer peer;
+        struct node_server server;
+        start(&peer, &server, cases[i].plan);
+        ls *handle = open_in_doubt(&peer);
+        pthread_mutex_lock(&server.lock);
+        server.plan = "";
+        pthread_mutex_unlock(&server.lock);
+        assert_int_equal(post_once(handle, two, NULL), 0);
+        assert_int_equal(server.posted, cases[i].posted);
+        assert_int_equal(post_once(handle, two, NULL), 0);
+        assert_int_equal(server.posted, cases[i].posted + 1);
+        assert_int_equal(server.last, cases[i].posted + 1);
+        stop(&peer, &server, handle);
+    }
+}
+
+static void joining_again_by_hand_settles_a_doubt(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    ls_joined joined;
+    (void)state;
+
+    start(&peer, &server, "rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr");
+    ls *handle = open_in_doubt(&peer);
+    pthread_mutex_lock(&server.lock);
+    server.plan = "";
+    server.last = 7;
+    pthread_mutex_unlock(&server.lock);
+    assert_int_equal(ls_node_join(handle, "b", NULL, &joined), 0);
+    assert_int_equal(joined.seq, 7);
+    assert_int_equal(post_once(handle, one, NULL), 0);
+    assert_int_equal(server.last, 8);
+    stop(&peer, &server, handle);
+}
+
+struct poster {
+    ls *handle;
+    int wrong;
+};
+
+static void *post_often(void *argument)
+{
+    struct poster *poster = argument;
+    for (int i = 0; i < 50; i++) {
+        poster->wrong += post_once(poster->handle, one, NULL) != 0;
+    }
+    return NULL;
+}
+
+static void numbered_posts_of_many_threads_go_one_at_a_time(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    struct poster posters[8];
+    pthread_t threads[8];
+    (void)state;
+
+    start(&peer, &server, "..........a.....r.....g......a..a..r");
+    ls *handle = open_joined(&peer, "a");
+    for (int i = 0; i < 8; i++) {
+        posters[i] = (struct poster){handle, 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, post_often, &posters[i]), 0);
+    }
+    for (int i = 0; i < 8; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(posters[i].wrong, 0);
+    }
+    assert_int_equal(server.posted, 400);
+    stop(&peer, &server, handle);
+}
+
+/* ---- beats ------------------------------------------------------------------------------------ */
+
+/* Counts the beats and pushes one relayed message after the third. */
+static void count_beats(struct peer_link *link, void *context)
+{
+    atomic_int *beats = context;
+    link_hello(link);
+    while (link_next(link)) {
+        if (link_is(link, "NODE.JOIN")) {
+            link_say(link, "*3\r\n$36\r\n%s\r\n:1\r\n:0\r\n", link_option(link, "ID"));
+        } else if (link_is(link, "MSG.WATCH")) {
+            while (atomic_load(beats) < 3) {
+            }
+            link_say(link, ":1\r\n");
+        } else {
+            link_say(link, ":1\r\n");
+            if (link_is(link, "NODE.BEAT") && atomic_fetch_add(beats, 1) == 2) {
+                link_say(link, ">4\r\n$5\r\nrelay\r\n$1\r\nb\r\n:9\r\n$1\r\n\x01\r\n");
+            }
+        }
+    }
+}
+
+static void waiting_for_a_relayed_message_keeps_beating(void **state)
+{
+    struct scripted_peer peer;
+    atomic_int beats = 0;
+    ls_join_options options = LS_JOIN_OPTIONS_INIT;
+    ls_message message;
+    ls *handle;
+    (void)state;
+
+    peer_start(&peer, count_beats, &beats);
+    assert_int_equal(ls_open(&handle, peer.url, NULL), 0);
+    options.ttl_ms = 100;
+    assert_int_equal(ls_node_join(handle, "a", &options, NULL), 0);
+    assert_int_equal(ls_relay_next(handle, -1, &message), 0);
+    assert_int_equal(atomic_load(&beats), 3);
+    assert_string_equal(message.from.data, "b");
+    assert_int_equal(message.clock, 9);
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
+static void waiting_on_a_watch_keeps_beating(void **state)
+{
+    struct scripted_peer peer;
+    atomic_int beats = 0;
+    ls_join_options options = LS_JOIN_OPTIONS_INIT;
+    ls_watch *watch;
+    ls_message message;
+    ls *handle;
+    (void)state;
+
+    peer_start(&peer, count_beats, &beats);
+    assert_int_equal(ls_open(&handle, peer.url, NULL), 0);
+    options.ttl_ms = 100;
+    assert_int_equal(ls_node_join(handle, "a", &options, NULL), 0);
+    atomic_store(&beats, 3);
+    assert_int_equal(ls_watch_open(handle, 1, NULL, &watch, NULL), 0);
+    atomic_store(&beats, 10);
+    while (atomic_load(&beats) < 13) {
+        assert_int_equal(ls_watch_next(watch, 200, &message), LS_ETIMEOUT);
+    }
+    ls_watch_close(watch);
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
+/* ---- relay ------------------------------------------------------------------------------------ */
+
+#define RELAYED 1500
+
+/* Before each answer, pushes what is relayed. */
+static void relay_many(struct peer_link *link, void *context)
+{
+    (void)context;
+    link_hello(link);
+    while (link_next(link)) {
+        if (link_is(link, "NODE.JOIN")) {
+            link_say(link, "*3\r\n$36\r\n%s\r\n:1\r\n:0\r\n", link_option(link, "ID"));
+            link_say(link, ">4\r\n$5\r\nrelay\r\n$5\r\nfirst\r\n:1\r\n$1\r\n\x01\r\n");
+            continue;
+        }
+        for (int i = 0; i < RELAYED; i++) {
+            link_say(link, ">4\r\n$5\r\nrelay\r\n$1\r\nb\r\n:%d\r\n$1\r\n\x01\r\n", i);
+        }
+        link_say(link, ">2\r\n$7\r\nunknown\r\n:1\r\n:42\r\n");
+    }
+}
+
+static void relayed_messages_wait_in_order_and_the_oldest_give_way(void **state)
+{
+    struct scripted_peer peer;
+    ls_message message;
+    uint64_t clock;
+    ls *handle;
+    (void)state;
+
+    peer_start(&peer, relay_many, NULL);
+    handle = open_joined(&peer, "a");
+    assert_int_equal(ls_relay_next(handle, 10000, &message), 0);
+    assert_string_equal(message.from.data, "first");
+    assert_int_equal(ls_clock_get(handle, &clock), 0);
+    assert_int_equal(clock, 42);
+    for (uint64_t i = RELAYED - 1024; i < RELAYED; i++) {
+        assert_int_equal(ls_relay_next(handle, 0, &message), 0);
+        assert_int_equal(message.clock, i);
+        assert_int_equal(message.object.size, 1);
+    }
+    assert_int_equal(ls_relay_next(handle, 0, &message), LS_ETIMEOUT);
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
+static void who_has_not_joined_is_told_so_when_waiting_for_relayed_messages(void **state)
+{
+    struct scripted_peer peer;
+    ls_message message;
+    ls *handle;
+    (void)state;
+
+    peer_start(&peer, relay_many, NULL);
+    assert_int_equal(ls_open(&handle, peer.url, NULL), 0);
+    assert_int_equal(ls_relay_next(handle, -1, &message), LS_ENOTJOINED);
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
+/* ---- memory ----------------------------------------------------------------------------------- */
+
+struct faulty_run {
+    struct scripted_peer *peer;
+    struct node_server *server;
+};
+
+/* Two numbered posts with a lost connection between them, and the n-th allocation failing; each failed
+ * post is said again. */
+static void run_numbered(void *context, long n)
+{
+    struct faulty_run *run = context;
+    ls *handle;
+    (void)n;
+
+    pthread_mutex_lock(&run->server->lock);
+    run->server->plan = ".a";
+    run->server->last = 0;
+    run->server->posted = 0;
+    run->server->log[0] = '\0';
+    pthread_mutex_unlock(&run->server->lock);
+    int rc = ls_open(&handle, run->peer->url, NULL);
+    if (rc != 0) {
+        assert_int_equal(rc, LS_ENOMEM);
+        return;
+    }
+    rc = ls_node_join(handle, "a", NULL, NULL);
+    if (rc != 0) {
+        assert_int_equal(rc, LS_ENOMEM);
+        rc = ls_node_join(handle, "a", NULL, NULL);
+    }
+    assert_int_equal(rc, 0);
+    for (int i = 0; i < 3; i++) {
+        rc = post_once(handle, one, NULL);
+        if (rc != 0) {
+            rc = post_once(handle, one, NULL);
+        }
+        assert_int_equal(rc, 0);
+    }
+    ls_close(handle);
+    pthread_mutex_lock(&run->server->lock);
+    assert_int_equal(run->server->posted, 3);
+    pthread_mutex_unlock(&run->server->lock);
+}
+
+static void numbered_posts_are_there_once_whichever_allocation_fails(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    struct faulty_run run = {&peer, &server};
+    (void)state;
+
+    start(&peer, &server, "");
+    faults_each_allocation(run_numbered, &run);
+    peer_stop(&peer);
+    pthread_mutex_destroy(&server.lock);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_connection_joins_again_before_anything_else),
+        cmocka_unit_test(who_left_does_not_join_again),
+        cmocka_unit_test(a_host_that_was_taken_meanwhile_stops_only_what_needs_it),
+        cmocka_unit_test(numbered_posts_are_there_once_through_every_kind_of_loss),
+        cmocka_unit_test(a_numbered_post_in_doubt_said_again_is_the_same_post),
+        cmocka_unit_test(another_post_after_one_in_doubt_is_not_taken_for_it),
+        cmocka_unit_test(joining_again_by_hand_settles_a_doubt),
+        cmocka_unit_test(numbered_posts_of_many_threads_go_one_at_a_time),
+        cmocka_unit_test(waiting_for_a_relayed_message_keeps_beating),
+        cmocka_unit_test(waiting_on_a_watch_keeps_beating),
+        cmocka_unit_test(relayed_messages_wait_in_order_and_the_oldest_give_way),
+        cmocka_unit_test(who_has_not_joined_is_told_so_when_waiting_for_relayed_messages),
+        cmocka_unit_test(numbered_posts_are_there_once_whichever_allocation_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
