@@ -462,6 +462,37 @@ static void each_allocation_may_fail(void **state)
     world_close(w);
 }
 
+static void one_failed_allocation_in_a_batch_fails_one_request(void **state)
+{
+    (void)state;
+    struct world *w = world_open(801, 0);
+    size_t failures = 0;
+    for (size_t round = 0; round < 500; round++) {
+        struct ls_error error;
+        /* Opened each time, so that no buffer has its size yet. */
+        world_sequence(w);
+        assert_code(sequencer_start(w->sequencer, world_done, w, &error), 0, &error);
+        world_make_batch(w, 2 + random_below(&w->random, 3));
+        faults_fail_allocation(1 + (long)random_below(&w->random, 12));
+        serve(w);
+        faults_fail_allocation(0);
+        sequencer_close(w->sequencer);
+        w->sequencer = NULL;
+        size_t failed = 0;
+        for (size_t i = 0; i < w->count; i++) {
+            failed += w->batch[i].request.status == LS_ENOMEM;
+        }
+        if (failed > 1) {
+            world_fail(w, w->count - 1, "one failed allocation failed several requests");
+        }
+        failures += failed;
+        world_compare(w, LS_ENOMEM);
+    }
+    assert_true(failures > 0);
+    assert_sound(w->store);
+    world_close(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,6 +505,7 @@ int main(void)
         cmocka_unit_test(each_call_may_lose_a_race),
         cmocka_unit_test(one_failure_in_a_batch_fails_one_request),
         cmocka_unit_test(each_allocation_may_fail),
+        cmocka_unit_test(one_failed_allocation_in_a_batch_fails_one_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

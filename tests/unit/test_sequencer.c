@@ -487,6 +487,56 @@ static void a_commit_that_failed_runs_again_one_by_one(void **state)
     close_all(&s);
 }
 
+/* A driver like the one below it, whose next commit loses against a post of another writer. */
+static struct store_driver racing;
+static const struct store_driver *raced;
+static struct coordinator *winner;
+
+static int racing_commit(struct store_txn *txn, struct ls_error *error)
+{
+    struct job job;
+    if (winner == NULL) {
+        return raced->commit(txn, error);
+    }
+    struct coordinator *coordinator = winner;
+    winner = NULL;
+    raced->abort(txn);
+    job_post(&job);
+    assert_int_equal(coordinator_begin(coordinator, 1, error), 0);
+    assert_int_equal(coordinator_apply(coordinator, &job.request), 0);
+    assert_int_equal(coordinator_commit(coordinator, error), 0);
+    return error_code(error, LS_ERETRY);
+}
+
+static void whoever_lost_a_race_runs_again_on_what_the_winner_wrote(void **state)
+{
+    (void)state;
+    struct served s;
+    struct coordinator *other;
+    struct job job;
+    struct ls_error error;
+    open_embedded(&s, open_store("mem:"));
+    assert_int_equal(coordinator_open(&other, s.store, &error), 0);
+    raced = s.store->driver;
+    racing = *raced;
+    racing.commit = racing_commit;
+    s.store->driver = &racing;
+    job_post(&job);
+    assert_int_equal(sequencer_run(s.sequencer, &job.request), 0);
+    winner = other;
+    job_post(&job);
+    assert_int_equal(sequencer_run(s.sequencer, &job.request), 0);
+    assert_null(winner);
+    assert_int_equal(job.request.clock, 3);
+    winner = other;
+    job_set(&job, (struct request){.kind = REQUEST_TRIM, .in.trim.before = UINT64_MAX});
+    assert_int_equal(sequencer_run(s.sequencer, &job.request), 0);
+    assert_int_equal(job.request.number, 4);
+    s.store->driver = raced;
+    coordinator_close(other);
+    close_all(&s);
+}
+
 /* ---- a full disk ------------------------------------------------------------------------------ */
 
 /* A driver like the one below it, whose disk takes no transaction that adds while it is full. */
@@ -702,6 +752,7 @@ int main(void)
         cmocka_unit_test(one_request_that_cannot_succeed_takes_no_other_with_it),
         cmocka_unit_test(a_commit_that_lost_a_race_runs_again_with_the_same_results),
         cmocka_unit_test(a_commit_that_failed_runs_again_one_by_one),
+        cmocka_unit_test(whoever_lost_a_race_runs_again_on_what_the_winner_wrote),
         cmocka_unit_test(on_a_full_disk_only_what_adds_is_refused),
         cmocka_unit_test(a_store_that_met_its_quota_works_again_once_it_has_room),
     };
