@@ -36,9 +36,8 @@ static int parse_type(struct call *call, struct post *post)
     int event = message_event_from_text(call->argv[2], (uint8_t)type);
     if (event < 0) {
         return arg_refuse(call->error, call->argv[2],
-                          type == LS_USER
-                              ? "an event: one byte, or - for none"
-                              : "an event: created (C), updated (U), deleted (D), or - for none");
+                          type == LS_USER ? "an event: one byte, or - for none"
+                                          : "an event: created (C), updated (U) or deleted (D)");
     }
     post->type = (uint8_t)type;
     post->event = (uint8_t)event;
