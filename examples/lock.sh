@@ -2,8 +2,8 @@
 # Runs a command while holding a lock: lock.sh NAME COMMAND [ARGUMENT ...]
 #
 # The lock is an object: whoever creates it has it. Waiting needs no polling and loses no release:
-# the watch begins right after the clock at which the lock was still to be tried. The lock stays when
-# this process is killed; a program that must not leave one behind joins as a node and owns it.
+# the watch begins right after the clock at which the lock was still to be tried. The lock stays
+# when this process is killed; a program that must not leave one behind joins as a node and owns it.
 set -eu
 key=lock/$1
 shift

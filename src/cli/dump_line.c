@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lines of a dump. Only what is sure to come back as it was is written field by field: a record that
- * its walker accepts (so it is in the one deterministic form), with plain names and texts. Reading
- * sorts the fields into that form again, by their names without suffixes.
+ * Lines of a dump. Only what is sure to come back as it was is written field by field: a record
+ * that its walker accepts (so it is in the one deterministic form), with plain names and texts.
+ * Reading sorts the fields into that form again, by their names without suffixes.
  */
 #include "cli/dump_line.h"
 

@@ -499,6 +499,11 @@ class Files(unittest.TestCase):
         data = (self.directory / "data.mdb").read_bytes()
         for text, damaged in ((b"mine", b"mind"), (b"\x00\xff", b"\x00\xfe"), (b"up", b"uq")):
             run("check", self.damaged(data.replace(text, damaged)), code=1)
+        # Nothing refers to a producer, and under a lesser category no scan meets it: it is counted.
+        stray = re.sub(rb"P\x11(?=.{16}\xa3)", b"A\x11", data, flags=re.DOTALL)
+        self.assertNotEqual(data, stray)
+        self.assertIn("category P has 1 records, but 0",
+                      run("check", self.damaged(stray), code=1).stdout)
         copy = data.replace(b"\x65world", b"\x65worle")
         self.assertNotEqual(data, copy)
         done = run("check", self.damaged(copy), code=1)
@@ -622,4 +627,5 @@ class Examples(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    signal.alarm(280)  # what waits for ever is a failure
     unittest.main()
