@@ -51,7 +51,9 @@ static int stored_get(struct coordinator *c, ls_bytes name, struct stored *out,
     out->created = object.created;
     out->modified = object.modified;
     out->owner_size = (uint8_t)object.owner.size;
-    memcpy(out->owner, object.owner.data, object.owner.size);
+    if (object.owner.size > 0) {
+        memcpy(out->owner, object.owner.data, object.owner.size);
+    }
     return 0;
 }
 
