@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The message box: posts, and the discarding of its oldest part. What is discarded is always a prefix
- * in clock order, in small steps, and leaves its last clock and check behind.
+ * The message box: posts, and the discarding of its oldest part. What is discarded is always a
+ * prefix in clock order, in small steps, and leaves its last clock and check behind.
  */
 #include <assert.h>
 

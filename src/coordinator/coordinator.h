@@ -3,7 +3,8 @@
  * clock on the wall: time comes in with coordinator_begin.
  *
  * Invariants after every transaction:
- *  - `clock` under C is at least the clock of the newest message, and of every value ever given out;
+ *  - `clock` under C is at least the clock of the newest message, and of every value ever given
+ *    out;
  *  - every change of an object or a node has its O message under its own clock, in the same
  *    transaction;
  *  - the chain of checks is whole from the newest discarded message to the newest;
@@ -30,8 +31,8 @@
 struct coordinator;
 
 /* Opens over a store, which stays the caller's: lays the control records in a new one, refuses a
- * newer format (LS_EFORMAT) and a clock behind its newest message (LS_ECORRUPT). Reads only, where the
- * store is read-only. */
+ * newer format (LS_EFORMAT) and a clock behind its newest message (LS_ECORRUPT). Reads only, where
+ * the store is read-only. */
 int coordinator_open(struct coordinator **out, struct store *store, struct ls_error *error);
 void coordinator_close(struct coordinator *coordinator);
 

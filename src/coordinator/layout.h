@@ -27,8 +27,8 @@ enum { DISCARDED_CHAIN, DISCARDED_CLOCK };
 /* The fields of a control name, or NULL for a name that is not known. */
 const char *const *control_fields(ls_bytes name);
 
-/* The index of what a node owns: control key "owned/", the host, a zero byte, the object's `created`
- * in 8 bytes. Its record is a map with `key`, the object's own key, and `check`. */
+/* The index of what a node owns: control key "owned/", the host, a zero byte, the object's
+ * `created` in 8 bytes. Its record is a map with `key`, the object's own key, and `check`. */
 void owned_key(struct key *out, ls_bytes host, uint64_t created);
 /* What all index keys of a host begin with. */
 void owned_prefix(struct key *out, ls_bytes host);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The registry of nodes. A life of a node begins with a join and is named by its clock, `joined`;
- * whoever acts as a node names the life, and is refused once it is over. Joins, changes of state and
- * ends are O messages; beats and acknowledgements are not.
+ * whoever acts as a node names the life, and is refused once it is over. Joins, changes of state
+ * and ends are O messages; beats and acknowledgements are not.
  */
 #include <assert.h>
 

@@ -1,6 +1,6 @@
 /*
- * Reading what the coordinator keeps, from a read transaction (or a write one). Nothing here changes
- * anything. Views borrow from the transaction.
+ * Reading what the coordinator keeps, from a read transaction (or a write one). Nothing here
+ * changes anything. Views borrow from the transaction.
  */
 #ifndef LS_COORDINATOR_READ_H
 #define LS_COORDINATOR_READ_H
@@ -43,8 +43,8 @@ bool box_filter_match(const struct box_filter *filter, const struct message *mes
 /* The part about keys alone: whether a change of this store key is wanted. */
 bool box_filter_key(const struct box_filter *filter, ls_bytes key);
 
-/* Reads messages with clock >= from that match, in order. LS_ECOMPACTED, with the oldest kept as the
- * number, where something at or above `from` was discarded. `filter` is borrowed. */
+/* Reads messages with clock >= from that match, in order. LS_ECOMPACTED, with the oldest kept as
+ * the number, where something at or above `from` was discarded. `filter` is borrowed. */
 struct box_cursor {
     struct store_cursor *cursor;
     const struct box_filter *filter;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of presence: one entry a host, which holds what is known of it in two ways. `bound` is a
- * life that this process holds: its beats come in here. `seen` is the life that the store shows, and
- * since when with the same beat: all that is known of a node bound elsewhere.
+ * The table of presence: one entry a host, which holds what is known of it in two ways. `bound` is
+ * a life that this process holds: its beats come in here. `seen` is the life that the store shows,
+ * and since when with the same beat: all that is known of a node bound elsewhere.
  */
 #include "sequencer/presence.h"
 

@@ -1,11 +1,12 @@
 /*
- * Presence: who is late with its beat. Beats of nodes bound to this process are seen in memory; what
- * the others of the same store see of them is the `beat` in the node's record, which the process
- * renews well within the ttl. A node is given up only by an observer that saw the same life of it
- * (`joined`) with the same `beat` for a whole ttl on its own monotonic clock, so neither a jump of the
- * wall clock nor a restart of the observer ends a life early.
+ * Presence: who is late with its beat. Beats of nodes bound to this process are seen in memory;
+ * what the others of the same store see of them is the `beat` in the node's record, which the
+ * process renews well within the ttl. A node is given up only by an observer that saw the same life
+ * of it (`joined`) with the same `beat` for a whole ttl on its own monotonic clock, so neither a
+ * jump of the wall clock nor a restart of the observer ends a life early.
  *
- * A pure table: time comes in as an argument, requests come out. Not thread-safe: the owner guards it.
+ * A pure table: time comes in as an argument, requests come out. Not thread-safe: the owner guards
+ * it.
  */
 #ifndef LS_SEQUENCER_PRESENCE_H
 #define LS_SEQUENCER_PRESENCE_H
@@ -29,9 +30,9 @@ bool presence_holds_other(const struct presence *presence, ls_bytes host, const 
 /* A bound node showed life. O(1), no write. */
 void presence_beat(struct presence *presence, const struct binding *binding, uint64_t now_ms);
 
-/* Reads the nodes and tells what is to be done now: calls `renew` for each bound node whose beat should be
- * written, and `expire` for each node to be given up. Returns the milliseconds until it wants to be
- * called again (at most 1000), or a negative code. */
+/* Reads the nodes and tells what is to be done now: calls `renew` for each bound node whose beat
+ * should be written, and `expire` for each node to be given up. Returns the milliseconds until it
+ * wants to be called again (at most 1000), or a negative code. */
 struct presence_calls {
     void (*renew)(void *context, const struct binding *binding);
     void (*expire)(void *context, const struct node *node);

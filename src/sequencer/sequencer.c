@@ -100,7 +100,8 @@ static void fail(struct request *first, const struct ls_error *error)
     }
 }
 
-/* Requests run to be committed together: 0, or why they could not be; the list is then as before. */
+/* Requests run to be committed together: 0, or why they could not be; the list is then as
+ * before. */
 static int run_together(struct sequencer *s, struct request *first, struct ls_error *error)
 {
     struct coordinator *coordinator = s->coordinator;
@@ -262,7 +263,7 @@ void sequencer_set_time(struct sequencer *s, uint64_t (*now_ns)(void *context), 
     s->now_context = context;
 }
 
-/* ---- served ----------------------------------------------------------------------------------- */
+/* ---- served --------------------------------------------------------------------------------- */
 
 static void *serve(void *argument)
 {
@@ -332,10 +333,10 @@ struct request *sequencer_take(struct sequencer *s)
     return first;
 }
 
-/* ---- embedded --------------------------------------------------------------------------------- */
+/* ---- embedded ------------------------------------------------------------------------------- */
 
-/* A thread in sequencer_run, on its stack. Sleeps until its request is done, or until it is its turn to
- * run a batch for all that are queued. */
+/* A thread in sequencer_run, on its stack. Sleeps until its request is done, or until it is its
+ * turn to run a batch for all that are queued. */
 struct waiter {
     _Atomic uint32_t state;
 };
@@ -358,8 +359,8 @@ static uint32_t waiter_sleep(struct waiter *waiter)
     return state;
 }
 
-/* Those whose batch was just done are about to queue their next requests: lets them, as long as each
- * turn brings more, so that one flush serves them all. The mutex is held. */
+/* Those whose batch was just done are about to queue their next requests: lets them, as long as
+ * each turn brings more, so that one flush serves them all. The mutex is held. */
 static void gather(struct sequencer *s)
 {
     size_t before;

@@ -1,17 +1,17 @@
 /*
- * The sequencer: the one writer. Requests gather while a batch is being flushed; a batch is one store
- * transaction and one flush, and a request is done only after that (group commit).
+ * The sequencer: the one writer. Requests gather while a batch is being flushed; a batch is one
+ * store transaction and one flush, and a request is done only after that (group commit).
  *
  * Two ways to drive it, over the same batches:
- *  - served: sequencer_start makes one thread; sequencer_submit hands it a list and returns at once; done
- *    requests come back, in the order of their commit, from sequencer_take.
- *  - embedded: sequencer_run on the calling thread. When several call at once, one of them commits for
- *    all, and the others sleep until theirs are done.
+ *  - served: sequencer_start makes one thread; sequencer_submit hands it a list and returns at
+ *    once; done requests come back, in the order of their commit, from sequencer_take.
+ *  - embedded: sequencer_run on the calling thread. When several call at once, one of them commits
+ *    for all, and the others sleep until theirs are done.
  * A sequencer is used in one way only.
  *
- * Rules: a submitted request comes back exactly once; requests of one submission keep their order; when a
- * transaction fails as a whole, its requests run again one by one, so that only those that cannot
- * succeed are refused. Batches are bounded in requests and bytes.
+ * Rules: a submitted request comes back exactly once; requests of one submission keep their order;
+ * when a transaction fails as a whole, its requests run again one by one, so that only those that
+ * cannot succeed are refused. Batches are bounded in requests and bytes.
  */
 #ifndef LS_SEQUENCER_SEQUENCER_H
 #define LS_SEQUENCER_SEQUENCER_H
@@ -44,7 +44,8 @@ void sequencer_close(struct sequencer *sequencer);
 void sequencer_set_time(struct sequencer *sequencer, uint64_t (*now_ns)(void *context),
                         void *context);
 
-/* Served. `done` is called on the sequencer's thread after each batch: it must only wake the loop. */
+/* Served. `done` is called on the sequencer's thread after each batch: it must only wake the
+ * loop. */
 int sequencer_start(struct sequencer *sequencer, void (*done)(void *context), void *context,
                     struct ls_error *error);
 /* Takes a list linked by `next`, first to last. Any thread. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Watchers. Each sees the messages of the log one after another, or is told that it fell behind
- * when it really did; and at the end of the box the objects as it followed them are those there are.
+ * when it really did; and at the end of the box the objects as it followed them are those there
+ * are.
  */
 #include <string.h>
 
