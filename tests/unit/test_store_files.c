@@ -1,0 +1,768 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The LMDB driver's directories: opening, sharing between handles, processes and users, damage, and
+ * what killed processes leave. A child process tells its result by its exit code, since an
+ * assertion in it would end the wrong test. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "faults.h"
+#include "store_fixture.h"
+
+#define NOBODY 65534
+
+struct fixture {
+    char scratch[SCRATCH_SIZE];
+    char directory[SCRATCH_SIZE + 16];
+};
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    scratch_make(fixture->scratch);
+    snprintf(fixture->directory, sizeof fixture->directory, "%s/store", fixture->scratch);
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    scratch_remove(fixture->scratch);
+    free(fixture);
+    return 0;
+}
+
+static const char *directory_of(void **state)
+{
+    return ((struct fixture *)*state)->directory;
+}
+
+static int open_store(struct store **out, const char *directory, struct ls_error *error)
+{
+    struct store_options options = {.create = true};
+    return store_open(out, directory, &options, error);
+}
+
+static int open_existing(struct store **out, const char *directory, bool read_only,
+                         struct ls_error *error)
+{
+    struct store_options options = {.read_only = read_only};
+    return store_open(out, directory, &options, error);
+}
+
+static struct store *opened(const char *directory)
+{
+    struct ls_error error = {0};
+    struct store *store = NULL;
+    assert_ok(open_store(&store, directory, &error));
+    return store;
+}
+
+static void file_path(char out[2 * SCRATCH_SIZE], const char *directory, const char *name)
+{
+    snprintf(out, 2 * SCRATCH_SIZE, "%s/%s", directory, name);
+}
+
+static off_t file_size(const char *directory, const char *name)
+{
+    char path[2 * SCRATCH_SIZE];
+    struct stat found;
+    file_path(path, directory, name);
+    assert_int_equal(stat(path, &found), 0);
+    return found.st_size;
+}
+
+/* A fork whose child does not outlive a test that fails. */
+static pid_t new_child(void)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    }
+    return child;
+}
+
+/* Waits for a child and returns its exit code, or 1000 and the signal that ended it. */
+static int end_of(pid_t child)
+{
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static unsigned open_files(void)
+{
+    unsigned number = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir) != NULL) {
+        number++;
+    }
+    closedir(dir);
+    return number;
+}
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+static void a_missing_store_is_not_found_unless_it_may_be_created(void **state)
+{
+    struct ls_error error = {0};
+    struct store *store;
+    const char *directory = directory_of(state);
+    assert_code(open_existing(&store, directory, false, &error), LS_ENOTFOUND);
+    assert_int_equal(mkdir(directory, 0700), 0);
+    assert_code(open_existing(&store, directory, false, &error), LS_ENOTFOUND);
+    assert_code(open_existing(&store, directory, true, &error), LS_ENOTFOUND);
+    struct store_options both = {.create = true, .read_only = true};
+    assert_code(store_open(&store, directory, &both, &error), LS_ENOTFOUND);
+    store_close(opened(directory));
+    assert_ok(open_existing(&store, directory, false, &error));
+    store_close(store);
+}
+
+static void only_the_last_directory_of_a_path_is_made(void **state)
+{
+    struct ls_error error = {0};
+    struct store *store;
+    char path[2 * SCRATCH_SIZE];
+    file_path(path, directory_of(state), "below");
+    assert_code(open_store(&store, path, &error), LS_ENOTFOUND);
+}
+
+static void records_are_there_when_opened_again(void **state)
+{
+    const char *directory = directory_of(state);
+    struct store *store = opened(directory);
+    put_alone(store, text_key('O', "a"), "one");
+    store_close(store);
+    store = opened(directory);
+    assert_value_now(store, text_key('O', "a"), "one");
+    store_close(store);
+}
+
+static void a_url_names_the_driver(void **state)
+{
+    struct ls_error error = {0};
+    struct store *store;
+    struct store_options options = {.create = true};
+    char url[2 * SCRATCH_SIZE];
+    snprintf(url, sizeof url, "lmdb:%s", directory_of(state));
+    assert_ok(store_open(&store, url, &options, &error));
+    assert_ptr_equal(store->driver, &store_lmdb);
+    assert_string_equal(store->path, directory_of(state));
+    store_close(store);
+    assert_ok(store_open(&store, "mem:", &options, &error));
+    assert_ptr_equal(store->driver, &store_mem);
+    store_close(store);
+    assert_code(store_open(&store, "tape:x", &options, &error), LS_EINVAL);
+    assert_non_null(strstr(error.text, "tape"));
+    assert_code(store_open(&store, "lmdb:", &options, &error), LS_EINVAL);
+    assert_code(store_open(&store, "mem:name", &options, &error), LS_EINVAL);
+}
+
+static void a_path_that_is_too_long_is_refused(void **state)
+{
+    struct ls_error error = {0};
+    struct store *store;
+    char path[5000];
+    memset(path, 'x', sizeof path - 1);
+    path[0] = '/';
+    path[sizeof path - 1] = 0;
+    (void)state;
+    assert_true(open_store(&store, path, &error) < 0);
+}
+
+static void what_a_crash_left_of_a_new_store_is_swept_away(void **state)
+{
+    const char *directory = directory_of(state);
+    char path[2 * SCRATCH_SIZE];
+    assert_int_equal(mkdir(directory, 0700), 0);
+    file_path(path, directory, "new");
+    assert_int_equal(mkdir(path, 0700), 0);
+    file_path(path, directory, "new/data.mdb");
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("half a header", file);
+    fclose(file);
+    store_close(opened(directory));
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void opening_and_failing_to_open_leave_no_file_open(void **state)
+{
+    struct ls_error error = {0};
+    struct store *store;
+    const char *directory = directory_of(state);
+    store_close(opened(directory));
+    unsigned before = open_files();
+    for (int i = 0; i < 3; i++) {
+        store_close(opened(directory));
+        assert_code(open_existing(&store, "/no/such/place", false, &error), LS_ENOTFOUND);
+        struct store_options small = {.create = true, .map_size_max = 1};
+        assert_code(store_open(&store, directory, &small, &error), LS_EINVAL);
+        struct store_options options = {.create = true};
+        assert_ok(store_open(&store, "mem:", &options, &error));
+        store_close(store);
+    }
+    assert_int_equal(open_files(), before);
+}
+
+static void a_private_store_leaves_nothing_in_its_directory(void **state)
+{
+    struct ls_error error = {0};
+    struct store *store;
+    struct store_options options = {0};
+    const char *before = getenv("TMPDIR");
+    char *kept = before != NULL ? strdup(before) : NULL;
+    assert_int_equal(mkdir(directory_of(state), 0700), 0);
+    setenv("TMPDIR", directory_of(state), 1);
+    assert_ok(store_open(&store, "mem:", &options, &error));
+    assert_int_equal(rmdir(directory_of(state)), 0); /* it is empty while the store is open */
+    put_alone(store, text_key('O', "a"), "one");
+    assert_value_now(store, text_key('O', "a"), "one");
+    store_close(store);
+    if (kept != NULL) {
+        setenv("TMPDIR", kept, 1);
+        free(kept);
+    } else {
+        unsetenv("TMPDIR");
+    }
+}
+
+static void open_with_failing_allocation(void *context, long n)
+{
+    const char *const *urls = context;
+    for (int i = 0; i < 2; i++) {
+        struct ls_error error = {0};
+        struct store *store;
+        int result = open_store(&store, urls[i], &error);
+        if (result == 0) {
+            store_close(store);
+        } else if (result != LS_ENOMEM || error.code != LS_ENOMEM) {
+            fail_msg("%s, allocation %ld: %s", urls[i], n, ls_errname(result));
+        }
+    }
+}
+
+static void every_failing_allocation_of_an_open_is_reported(void **state)
+{
+    const char *urls[] = {directory_of(state), "mem:"};
+    unsigned before = open_files();
+    faults_each_allocation(open_with_failing_allocation, urls);
+    assert_int_equal(open_files(), before);
+}
+
+/* ---- several handles of one process --------------------------------------------------------- */
+
+static void handles_of_one_process_share_a_directory(void **state)
+{
+    const char *directory = directory_of(state);
+    struct store *first = opened(directory);
+    struct store *second = opened(directory);
+    char other_name[2 * SCRATCH_SIZE];
+    file_path(other_name, directory, ".");
+    struct store *third = opened(other_name);
+    put_alone(first, text_key('O', "a"), "one");
+    assert_value_now(second, text_key('O', "a"), "one");
+    store_close(first);
+    put_alone(second, text_key('O', "a"), "two");
+    assert_value_now(third, text_key('O', "a"), "two");
+    store_close(second);
+    store_close(third);
+}
+
+static void a_handle_for_reading_cannot_write_and_sees_what_others_wrote(void **state)
+{
+    struct ls_error error = {0};
+    struct store *reader;
+    const char *directory = directory_of(state);
+    store_close(opened(directory));
+    assert_ok(open_existing(&reader, directory, true, &error));
+    struct store_txn *txn;
+    assert_code(reader->driver->begin(reader, STORE_WRITE, &txn, &error), LS_EREADONLY);
+    struct store *writer = opened(directory);
+    put_alone(writer, text_key('O', "a"), "one");
+    assert_value_now(reader, text_key('O', "a"), "one");
+    assert_code(reader->driver->begin(reader, STORE_WRITE, &txn, &error), LS_EREADONLY);
+    store_close(reader);
+    store_close(writer);
+}
+
+/* ---- users ---------------------------------------------------------------------------------- */
+
+static void set_modes(const char *directory, mode_t of_directory, mode_t of_data, mode_t of_others)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb", "wake"};
+    char path[2 * SCRATCH_SIZE];
+    for (int i = 0; i < 3; i++) {
+        file_path(path, directory, names[i]);
+        assert_int_equal(chmod(path, i == 0 ? of_data : of_others), 0);
+    }
+    assert_int_equal(chmod(directory, of_directory), 0);
+}
+
+/* What opening gives as another user; 200: it opens, and the record is there. */
+static int open_as_nobody(const char *directory, bool read_only)
+{
+    pid_t child = new_child();
+    if (child == 0) {
+        struct ls_error error = {0};
+        struct store *store;
+        struct key key = text_key('O', "a");
+        struct store_txn *txn;
+        ls_bytes value;
+        if (setgid(NOBODY) != 0 || setuid(NOBODY) != 0) {
+            _exit(99);
+        }
+        int result = open_existing(&store, directory, read_only, &error);
+        if (result != 0) {
+            _exit(-result);
+        }
+        if (store->driver->begin(store, STORE_READ, &txn, &error) != 0 ||
+            store->driver->get(txn, key_bytes(&key), &value) != 0) {
+            _exit(98);
+        }
+        store->driver->abort(txn);
+        uint32_t word = store->driver->wake_word(store);
+        if (store->driver->wake_wait(store, word, 5)) {
+            _exit(97);
+        }
+        store_close(store);
+        _exit(200);
+    }
+    return end_of(child);
+}
+
+static void a_directory_of_another_user_is_refused_or_only_read(void **state)
+{
+    const char *directory = directory_of(state);
+    if (getuid() != 0) {
+        skip(); /* only root can become somebody else */
+    }
+    struct store *store = opened(directory);
+    put_alone(store, text_key('O', "a"), "one");
+    store_close(store);
+    assert_int_equal(chmod(((struct fixture *)*state)->scratch, 0755), 0);
+    set_modes(directory, 0700, 0600, 0600);
+    assert_int_equal(open_as_nobody(directory, false), -LS_EREADONLY);
+    assert_int_equal(open_as_nobody(directory, true), -LS_EREADONLY);
+    set_modes(directory, 0755, 0644, 0644); /* readers need the lock file */
+    assert_int_equal(open_as_nobody(directory, false), -LS_EREADONLY);
+    assert_int_equal(open_as_nobody(directory, true), -LS_EREADONLY);
+    set_modes(directory, 0755, 0644, 0666);
+    assert_int_equal(open_as_nobody(directory, false), -LS_EREADONLY);
+    assert_int_equal(open_as_nobody(directory, true), 200);
+    set_modes(directory, 0755, 0666, 0666);
+    assert_int_equal(open_as_nobody(directory, false), 200);
+}
+
+/* ---- damage --------------------------------------------------------------------------------- */
+
+/* Opens in a child and reads every record; the child's end: 0, or the code of the refusal. */
+static int open_and_walk(const char *directory)
+{
+    pid_t child = new_child();
+    if (child == 0) {
+        struct ls_error error = {0};
+        struct store *store;
+        struct store_txn *txn;
+        int result = open_existing(&store, directory, false, &error);
+        if (result == 0) {
+            result = store->driver->begin(store, STORE_READ, &txn, &error);
+        }
+        for (const char *letter = KEY_CATEGORIES; result == 0 && *letter != 0; letter++) {
+            struct store_cursor *cursor;
+            ls_bytes key;
+            ls_bytes value;
+            uint8_t sum = 0;
+            result = store->driver->scan(txn, bytes_of(letter, 1), (ls_bytes){0}, false, &cursor,
+                                         &error);
+            while (result == 0 &&
+                   (result = store->driver->next(cursor, &key, &value, &error)) == 1) {
+                for (size_t i = 0; i < value.size; i++) {
+                    sum = (uint8_t)(sum + ((const uint8_t *)value.data)[i]);
+                }
+                result = 0;
+                key.size = sum; /* so that the values are read */
+            }
+        }
+        _exit(-result);
+    }
+    return end_of(child);
+}
+
+/* A store with pages of every kind, some of them free. Bytes in use. */
+static uint64_t make_filled(const char *directory)
+{
+    struct ls_error error = {0};
+    struct store *store = opened(directory);
+    char *value = malloc(20001);
+    assert_non_null(value);
+    memset(value, 'v', 20000);
+    value[20000] = 0;
+    for (uint64_t i = 0; i < 40; i++) {
+        struct store_txn *txn = begin(store, STORE_WRITE);
+        put(store, txn, message_key(i), i % 4 == 0 ? value : "short");
+        for (uint64_t j = 0; j < 20; j++) {
+            put(store, txn, message_key(1000 + 40 * i + j), value + 19800);
+        }
+        if (i % 5 == 4) {
+            struct key key = message_key(i - 4);
+            assert_ok(store->driver->del(txn, key_bytes(&key), &error));
+        }
+        commit(store, txn);
+    }
+    free(value);
+    struct store_stat stat;
+    assert_ok(store->driver->stat(store, &stat, &error));
+    store_close(store);
+    return stat.bytes_file;
+}
+
+static void a_data_file_cut_anywhere_is_refused_or_whole(void **state)
+{
+    const char *directory = directory_of(state);
+    char path[2 * SCRATCH_SIZE];
+    uint64_t used = make_filled(directory);
+    file_path(path, directory, "data.mdb");
+    unsigned refused = 0;
+    unsigned whole = 0;
+    assert_true((uint64_t)file_size(directory, "data.mdb") >= used);
+    assert_int_equal(truncate(path, (off_t)used), 0);
+    assert_int_equal(open_and_walk(directory), 0);
+    for (off_t size = (off_t)used - 2048; size >= 0; size -= 2048) {
+        assert_int_equal(truncate(path, size), 0);
+        int result = open_and_walk(directory);
+        if (result != 0 && result != -LS_ECORRUPT) {
+            fail_msg("cut to %lld of %llu bytes: %d", (long long)size, (unsigned long long)used,
+                     result);
+        }
+        refused += result != 0;
+        whole += result == 0;
+    }
+    print_message("%u refused, %u whole\n", refused, whole);
+    assert_true(refused > 50);
+}
+
+/* The file extends behind its pages by nothing but what was taken and given back at once. */
+static void a_file_that_lacks_only_free_pages_is_whole(void **state)
+{
+    struct ls_error error = {0};
+    const char *directory = directory_of(state);
+    char path[2 * SCRATCH_SIZE];
+    struct store *store = opened(directory);
+    char *value = malloc(200001);
+    assert_non_null(value);
+    memset(value, 'v', 200000);
+    value[200000] = 0;
+    put_alone(store, text_key('O', "kept"), "one");
+    for (int i = 0; i < 3; i++) { /* the free pages of earlier commits stay free */
+        struct store_txn *txn = begin(store, STORE_WRITE);
+        struct key key = text_key('O', "large");
+        put(store, txn, key, value);
+        put(store, txn, text_key('O', "kept"), "two");
+        assert_ok(store->driver->del(txn, key_bytes(&key), &error));
+        commit(store, txn);
+    }
+    free(value);
+    struct store_stat stat;
+    assert_ok(store->driver->stat(store, &stat, &error));
+    store_close(store);
+    file_path(path, directory, "data.mdb");
+    assert_int_equal(truncate(path, (off_t)(stat.bytes_file - 10 * 4096)), 0);
+    assert_int_equal(open_and_walk(directory), 0);
+    store = opened(directory);
+    put_alone(store, text_key('O', "kept"), "three");
+    store_close(store);
+    assert_int_equal(open_and_walk(directory), 0);
+}
+
+static void write_at(const char *path, off_t offset, const void *data, size_t size)
+{
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, data, size, offset), (ssize_t)size);
+    close(fd);
+}
+
+static void garbage_and_foreign_files_are_refused(void **state)
+{
+    struct ls_error error = {0};
+    struct store *store;
+    const char *directory = directory_of(state);
+    char path[2 * SCRATCH_SIZE];
+    make_filled(directory);
+    file_path(path, directory, "data.mdb");
+    uint8_t garbage[8192];
+    uint32_t version = 2;
+    write_at(path, 20, &version, sizeof version);
+    assert_code(open_store(&store, directory, &error), LS_EFORMAT);
+    assert_int_equal(error.number, 2);
+    version = 1;
+    write_at(path, 20, &version, sizeof version);
+    assert_int_equal(open_and_walk(directory), 0);
+    for (size_t i = 0; i < sizeof garbage; i++) {
+        garbage[i] = (uint8_t)(i * 167 >> 3);
+    }
+    write_at(path, 4096, garbage, 4096);
+    assert_code(open_store(&store, directory, &error), LS_ECORRUPT);
+    write_at(path, 0, garbage, sizeof garbage);
+    assert_code(open_store(&store, directory, &error), LS_EFORMAT);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_code(open_store(&store, directory, &error), LS_ECORRUPT);
+}
+
+static void a_root_page_that_is_overwritten_is_refused(void **state)
+{
+    struct ls_error error = {0};
+    const char *directory = directory_of(state);
+    char path[2 * SCRATCH_SIZE];
+    uint64_t used = make_filled(directory);
+    file_path(path, directory, "data.mdb");
+    unsigned refused = 0;
+    for (off_t page = 2; page < (off_t)(used / 4096); page++) {
+        uint8_t before[4096];
+        uint8_t zeros[4096] = {0};
+        int fd = open(path, O_RDONLY);
+        assert_true(fd >= 0);
+        assert_int_equal(pread(fd, before, sizeof before, page * 4096), sizeof before);
+        close(fd);
+        write_at(path, page * 4096, zeros, sizeof zeros);
+        struct store *store;
+        int result = open_store(&store, directory, &error);
+        if (result == 0) {
+            store_close(store);
+        } else {
+            assert_int_equal(result, LS_ECORRUPT);
+            refused++;
+        }
+        write_at(path, page * 4096, before, sizeof before);
+    }
+    /* The trees of free pages, of names, and of messages; the other categories are empty. */
+    assert_int_equal(refused, 3);
+}
+
+/* ---- processes ------------------------------------------------------------------------------ */
+
+static int add_in_child(const char *directory, int rounds)
+{
+    struct ls_error error = {0};
+    struct store *store;
+    if (open_store(&store, directory, &error) != 0) {
+        return 1;
+    }
+    for (int i = 0; i < rounds; i++) {
+        struct store_txn *txn;
+        struct key key = text_key('C', "sum");
+        ls_bytes value;
+        uint64_t sum = 0;
+        if (store->driver->begin(store, STORE_WRITE, &txn, &error) != 0) {
+            return 2;
+        }
+        if (store->driver->get(txn, key_bytes(&key), &value) == 0) {
+            memcpy(&sum, value.data, sizeof sum);
+        }
+        sum++;
+        if (store->driver->room(txn, STORE_ROOM_ADD, 100, &error) != 0 ||
+            store->driver->put(txn, key_bytes(&key), bytes_of(&sum, sizeof sum), false, &error) !=
+                0 ||
+            store->driver->commit(txn, &error) != 0) {
+            return 3;
+        }
+    }
+    store_close(store);
+    return 0;
+}
+
+static void writers_of_several_processes_take_turns(void **state)
+{
+    enum { CHILDREN = 4, ROUNDS = 300 };
+    const char *directory = directory_of(state);
+    pid_t children[CHILDREN];
+    for (int i = 0; i < CHILDREN; i++) {
+        children[i] = new_child();
+        if (children[i] == 0) {
+            _exit(add_in_child(directory, ROUNDS)); /* all of them create it */
+        }
+    }
+    for (int i = 0; i < CHILDREN; i++) {
+        assert_int_equal(end_of(children[i]), 0);
+    }
+    struct store *store = opened(directory);
+    struct store_txn *txn = begin(store, STORE_READ);
+    struct key key = text_key('C', "sum");
+    ls_bytes value;
+    uint64_t sum = 0;
+    assert_int_equal(store->driver->get(txn, key_bytes(&key), &value), 0);
+    memcpy(&sum, value.data, sizeof sum);
+    assert_int_equal(sum, CHILDREN * ROUNDS);
+    store->driver->abort(txn);
+    store_close(store);
+}
+
+static void a_commit_wakes_the_waiters_of_other_processes(void **state)
+{
+    const char *directory = directory_of(state);
+    struct store *store = opened(directory);
+    uint32_t word = store->driver->wake_word(store);
+    pid_t child = new_child();
+    if (child == 0) {
+        _exit(add_in_child(directory, 1));
+    }
+    assert_true(store->driver->wake_wait(store, word, 60000));
+    assert_int_equal(end_of(child), 0);
+    store_close(store);
+}
+
+static void a_commit_whose_writer_died_before_its_signal_is_noticed(void **state)
+{
+    const char *directory = directory_of(state);
+    char path[2 * SCRATCH_SIZE];
+    struct store *store = opened(directory);
+    put_alone(store, text_key('O', "a"), "one");
+    uint32_t word = store->driver->wake_word(store);
+    uint64_t number = 1; /* as if the last signal had been for the first commit */
+    file_path(path, directory, "wake");
+    write_at(path, 16, &number, sizeof number);
+    assert_true(store->driver->wake_wait(store, word, 60000));
+    store_close(store);
+}
+
+/* A child that holds a write transaction, with a record put, when this returns. */
+static pid_t hold_write_lock(const char *directory)
+{
+    int pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    pid_t child = new_child();
+    if (child == 0) {
+        struct ls_error error = {0};
+        struct store *store;
+        struct store_txn *txn;
+        struct key key = text_key('O', "a");
+        if (open_store(&store, directory, &error) != 0 ||
+            store->driver->begin(store, STORE_WRITE, &txn, &error) != 0 ||
+            store->driver->put(txn, key_bytes(&key), bytes_of_text("torn"), false, &error) != 0 ||
+            write(pipes[1], "x", 1) != 1) {
+            _exit(1);
+        }
+        for (;;) {
+            pause();
+        }
+    }
+    char byte;
+    close(pipes[1]);
+    assert_int_equal(read(pipes[0], &byte, 1), 1);
+    close(pipes[0]);
+    return child;
+}
+
+static void a_writer_that_is_killed_holds_nobody_up_and_leaves_nothing(void **state)
+{
+    const char *directory = directory_of(state);
+    struct store *store = opened(directory);
+    put_alone(store, text_key('O', "a"), "one");
+    for (int i = 0; i < 5; i++) {
+        pid_t child = hold_write_lock(directory);
+        kill(child, SIGKILL);
+        assert_int_equal(end_of(child), 1000 + SIGKILL);
+        assert_value_now(store, text_key('O', "a"), "one");
+        put_alone(store, text_key('O', "b"), "two");
+    }
+    store_close(store);
+}
+
+static void the_places_of_killed_readers_are_taken_again(void **state)
+{
+    struct ls_error error = {0};
+    const char *directory = directory_of(state);
+    struct store *store = opened(directory);
+    put_alone(store, text_key('O', "a"), "one");
+    for (int round = 0; round < 3; round++) {
+        int pipes[2];
+        assert_int_equal(pipe(pipes), 0);
+        pid_t child = new_child();
+        if (child == 0) {
+            struct store *own;
+            struct store_txn *txn;
+            if (open_store(&own, directory, &error) != 0) {
+                _exit(1);
+            }
+            while (own->driver->begin(own, STORE_READ, &txn, &error) == 0) {
+            }
+            (void)!write(pipes[1], &error.code, sizeof error.code);
+            for (;;) {
+                pause();
+            }
+        }
+        int code = 0;
+        close(pipes[1]);
+        assert_int_equal(read(pipes[0], &code, sizeof code), sizeof code);
+        close(pipes[0]);
+        assert_int_equal(code, LS_EBUSY);
+        struct store_txn *txn;
+        assert_code(store->driver->begin(store, STORE_READ, &txn, &error), LS_EBUSY);
+        kill(child, SIGKILL);
+        end_of(child);
+        assert_ok(store->driver->begin(store, STORE_READ, &txn, &error));
+        store->driver->abort(txn);
+    }
+    store_close(store);
+}
+
+static void a_child_opens_its_own_and_may_close_what_it_inherited(void **state)
+{
+    const char *directory = directory_of(state);
+    struct store *store = opened(directory);
+    put_alone(store, text_key('O', "a"), "one");
+    struct store_txn *reader = begin(store, STORE_READ);
+    pid_t child = new_child();
+    if (child == 0) {
+        int result = add_in_child(directory, 20);
+        store_close(store);
+        _exit(result != 0 ? result : add_in_child(directory, 20));
+    }
+    assert_int_equal(end_of(child), 0);
+    assert_value(store, reader, text_key('O', "a"), "one");
+    assert_value(store, reader, text_key('C', "sum"), NULL);
+    store->driver->abort(reader);
+    put_alone(store, text_key('O', "a"), "two");
+    assert_value_now(store, text_key('O', "a"), "two");
+    store_close(store);
+}
+
+#define EACH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EACH(a_missing_store_is_not_found_unless_it_may_be_created),
+        EACH(only_the_last_directory_of_a_path_is_made),
+        EACH(records_are_there_when_opened_again),
+        EACH(a_url_names_the_driver),
+        EACH(a_path_that_is_too_long_is_refused),
+        EACH(what_a_crash_left_of_a_new_store_is_swept_away),
+        EACH(opening_and_failing_to_open_leave_no_file_open),
+        EACH(a_private_store_leaves_nothing_in_its_directory),
+        EACH(every_failing_allocation_of_an_open_is_reported),
+        EACH(handles_of_one_process_share_a_directory),
+        EACH(a_handle_for_reading_cannot_write_and_sees_what_others_wrote),
+        EACH(a_directory_of_another_user_is_refused_or_only_read),
+        EACH(a_data_file_cut_anywhere_is_refused_or_whole),
+        EACH(a_file_that_lacks_only_free_pages_is_whole),
+        EACH(garbage_and_foreign_files_are_refused),
+        EACH(a_root_page_that_is_overwritten_is_refused),
+        EACH(writers_of_several_processes_take_turns),
+        EACH(a_commit_wakes_the_waiters_of_other_processes),
+        EACH(a_commit_whose_writer_died_before_its_signal_is_noticed),
+        EACH(a_writer_that_is_killed_holds_nobody_up_and_leaves_nothing),
+        EACH(the_places_of_killed_readers_are_taken_again),
+        EACH(a_child_opens_its_own_and_may_close_what_it_inherited),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
