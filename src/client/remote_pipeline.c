@@ -544,6 +544,7 @@ bool pipeline_is_node(struct pipeline *pipeline)
 int pipeline_connect(struct pipeline *pipeline, struct ls_error *error)
 {
     struct deadline deadline = deadline_in(pipeline->peer->timeout_ms);
+    struct ls_error starting = {0};
 
     for (;;) {
         int rc = session_open(pipeline, &deadline, error);
@@ -551,9 +552,16 @@ int pipeline_connect(struct pipeline *pipeline, struct ls_error *error)
             pipeline->up = true;
             return 0;
         }
+        if (rc == LS_ELOADING || rc == LS_ESHUTDOWN) {
+            starting = *error;
+        } else if (starting.code != 0 && deadline_passed(&deadline)) {
+            *error = starting; /* the last attempt had no time left to say so */
+            return starting.code;
+        } else {
+            return rc;
+        }
         backoff_grow(&pipeline->backoff, pipeline->peer);
-        bool starting = rc == LS_ELOADING || rc == LS_ESHUTDOWN;
-        if (!starting || !backoff_wait(&pipeline->backoff, &deadline)) {
+        if (!backoff_wait(&pipeline->backoff, &deadline)) {
             return rc;
         }
     }

@@ -102,6 +102,14 @@ void peer_stop(struct scripted_peer *peer)
     pthread_mutex_destroy(&peer->lock);
 }
 
+int peer_count(struct scripted_peer *peer)
+{
+    pthread_mutex_lock(&peer->lock);
+    int count = peer->count;
+    pthread_mutex_unlock(&peer->lock);
+    return count;
+}
+
 /* ---- requests --------------------------------------------------------------------------------- */
 
 /* Reads "<marker><number>\r\n" at *at: true where it is whole. */

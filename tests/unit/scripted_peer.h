@@ -45,6 +45,9 @@ void peer_start(struct scripted_peer *peer, void (*script)(struct peer_link *lin
 /* Cuts what is open, and returns when every script has. */
 void peer_stop(struct scripted_peer *peer);
 
+/* How many connections there were. */
+int peer_count(struct scripted_peer *peer);
+
 /* The next command; false when the client is gone. */
 bool link_next(struct peer_link *link);
 /* Whether the command under way begins with the word; the n-th argument, "" past the end. */

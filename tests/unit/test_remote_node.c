@@ -257,7 +257,7 @@ static ls *open_in_doubt(const struct scripted_peer *peer)
 {
     ls_options options = LS_OPTIONS_INIT;
     ls *handle;
-    options.timeout_ms = 40;
+    options.timeout_ms = 300;
     assert_int_equal(ls_open(&handle, peer->url, &options), 0);
     assert_int_equal(ls_node_join(handle, "a", NULL, NULL), 0);
     assert_int_equal(post_once(handle, one, NULL), LS_ECONN);

@@ -137,7 +137,7 @@ static void a_refused_hello_is_told_by_its_code(void **state)
         ls_options options = LS_OPTIONS_INIT;
         ls *handle = NULL;
         peer_start(&peer, refuse_hello, (void *)(uintptr_t)cases[i].reply);
-        options.timeout_ms = 60;
+        options.timeout_ms = 300;
         int rc = ls_open(&handle, peer.url, &options);
         if (rc != cases[i].code) {
             fail_msg("%s: %d, %s", cases[i].reply, rc, ls_last_error()->text);
@@ -276,7 +276,7 @@ static void an_answer_of_another_shape_is_refused_and_the_connection_goes_on(voi
         ls *handle = open_handle(peer.url, 0);
         assert_int_equal(ls_clock_get(handle, &clock), LS_EPROTO);
         assert_int_equal(ls_post(handle, 'U', 0, payload, NULL, &clock), LS_EPROTO);
-        assert_int_equal(peer.count, 1);
+        assert_int_equal(peer_count(&peer), 1);
         ls_close(handle);
         peer_stop(&peer);
     }
@@ -314,7 +314,7 @@ static void garbage_ends_the_connection_and_the_next_call_has_a_new_one(void **s
         }
         assert_int_equal(ls_clock_get(handle, &clock), 0);
         assert_int_equal(clock, 42);
-        assert_int_equal(peer.count, 2);
+        assert_int_equal(peer_count(&peer), 2);
         ls_close(handle);
         peer_stop(&peer);
     }
@@ -381,7 +381,7 @@ static void sixteen_threads_share_one_connection_and_get_their_own_answers(void 
         pthread_join(threads[i], NULL);
         assert_int_equal(callers[i].wrong, 0);
     }
-    assert_int_equal(peer.count, 1);
+    assert_int_equal(peer_count(&peer), 1);
     ls_close(handle);
     peer_stop(&peer);
 }
@@ -645,9 +645,9 @@ static void a_request_refused_by_a_server_that_stops_or_starts_is_sent_again(voi
         peer_start(&peer, cut_first, &cut);
         ls *handle = open_handle(peer.url, 0);
         int rc = operation->run(handle);
-        if (rc != 0 || atomic_load(&cut.seen) != 2 || peer.count != 2) {
+        if (rc != 0 || atomic_load(&cut.seen) != 2 || peer_count(&peer) != 2) {
             fail_msg("%s: %d (%s), sent %d times on %d connections", operation->command, rc,
-                     ls_last_error()->text, atomic_load(&cut.seen), peer.count);
+                     ls_last_error()->text, atomic_load(&cut.seen), peer_count(&peer));
         }
         ls_close(handle);
         peer_stop(&peer);
@@ -699,16 +699,18 @@ static void say_nothing(struct peer_link *link, void *context)
 
 static void a_call_without_an_answer_ends_when_its_time_is_up(void **state)
 {
+    static int (*const calls[])(ls * handle) = {do_clock_get, do_post, do_join, do_batch};
     (void)state;
-    for (size_t i = 0; i < OPERATIONS; i++) {
+
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         struct scripted_peer peer;
         peer_start(&peer, say_nothing, NULL);
-        ls *handle = open_handle(peer.url, 30);
+        ls *handle = open_handle(peer.url, 300);
         uint64_t begin = monotonic_ms();
-        int rc = operations[i].run(handle);
+        int rc = calls[i](handle);
         uint64_t took = monotonic_ms() - begin;
-        if (rc != LS_ECONN || took < 30 || took > 10000) {
-            fail_msg("%s: %d after %llu ms", operations[i].command, rc, (unsigned long long)took);
+        if (rc != LS_ECONN || took < 300 || took > 60000) {
+            fail_msg("call %zu: %d after %llu ms", i, rc, (unsigned long long)took);
         }
         ls_close(handle);
         peer_stop(&peer);
@@ -732,7 +734,7 @@ static void threads_that_wait_together_for_nothing_all_end(void **state)
     (void)state;
 
     peer_start(&peer, say_nothing, NULL);
-    ls *handle = open_handle(peer.url, 50);
+    ls *handle = open_handle(peer.url, 300);
     for (int i = 0; i < THREADS; i++) {
         callers[i] = (struct caller){handle, 0, 0};
         assert_int_equal(pthread_create(&threads[i], NULL, expect_lost, &callers[i]), 0);

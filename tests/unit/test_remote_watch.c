@@ -271,7 +271,7 @@ static void a_watch_without_a_server_says_so_when_its_time_is_up(void **state)
     (void)state;
 
     peer_start(&peer, record_watch, &asked);
-    ls *handle = open_handle(peer.url, 50);
+    ls *handle = open_handle(peer.url, 300);
     assert_int_equal(ls_watch_open(handle, 100, NULL, &watch, NULL), 0);
     assert_int_equal(ls_watch_next(watch, -1, &message), 0);
     peer_stop(&peer);
@@ -405,7 +405,7 @@ static void a_read_that_waits_holds_up_no_other_call(void **state)
     pthread_join(thread, &result);
     assert_ptr_equal(result, handle);
     assert_ptr_equal(read_waiting(handle), handle); /* the connection serves again */
-    assert_int_equal(peer.count, 3);
+    assert_int_equal(peer_count(&peer), 3);
     ls_close(handle);
     peer_stop(&peer);
 }
