@@ -109,9 +109,9 @@ bool lmdb_disk_full(const struct lmdb_env *env)
     if (fstat(env->fd, &stat_of) != 0) {
         return false;
     }
-    if (!env->no_fallocate &&
-        fallocate(env->fd, FALLOC_FL_KEEP_SIZE, stat_of.st_size, (off_t)AHEAD_BYTES_MIN) != 0) {
-        return errno == ENOSPC || errno == EDQUOT;
+    if (!env->no_fallocate && fallocate(env->fd, 0, stat_of.st_size, (off_t)AHEAD_BYTES_MIN) != 0 &&
+        (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
+        return true;
     }
     return fstatvfs(env->fd, &disk) == 0 && disk.f_bavail * disk.f_frsize < AHEAD_BYTES_MIN;
 }
