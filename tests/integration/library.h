@@ -26,6 +26,7 @@
 struct fixture {
     char url[256];
     ls *handle;
+    unsigned port; /* of the server */
 };
 
 /* The kind under test. */
@@ -33,6 +34,9 @@ bool kind_is(const char *kind);
 
 /* Another handle on the same store. On mem: there is none: skip() first. */
 ls *open_again(const struct fixture *fixture, const ls_options *options);
+
+/* lockstep: only. On the same store and port. */
+void kill_and_restart_server(const struct fixture *fixture);
 
 /* Compare a result with the code expected, and print the last error where it differs. */
 #define assert_code(expected, call) assert_code_at((expected), (call), #call, __FILE__, __LINE__)

@@ -222,11 +222,59 @@ static void a_waiter_wakes_with_a_post_of_another_process(void **state)
     close(go);
 }
 
+/* The numbers from *next up to `end`, each once and in order. */
+static void watch_numbers(ls_watch *watch, int *next, int end)
+{
+    while (*next < end) {
+        ls_message message;
+        char *json;
+        assert_ok(ls_watch_next(watch, PATIENCE_MS, &message));
+        assert_ok(ls_cbor_to_json(message.object, &json));
+        assert_int_equal(*next, atoi(json));
+        ls_free(json);
+        (*next)++;
+    }
+}
+
+static void a_killed_server_loses_no_numbered_post_and_no_place_of_a_watch(void **state)
+{
+    struct fixture *fixture = *state;
+    if (!kind_is("lockstep")) {
+        skip();
+    }
+    ls_options options = LS_OPTIONS_INIT;
+    options.timeout_ms = PATIENCE_MS;
+    ls *handle = open_again(fixture, &options);
+    assert_ok(ls_node_join(handle, "n1", NULL, NULL));
+    ls_watch *watch;
+    ls_filter filter = LS_FILTER_INIT;
+    filter.types = "U";
+    assert_ok(ls_watch_open(handle, LS_OLDEST, &filter, &watch, NULL));
+
+    struct poster poster = {.handle = handle, .once = true};
+    pthread_t thread;
+    int next = 0;
+    assert_int_equal(0, pthread_create(&thread, NULL, post_many, &poster));
+    for (int kills = 1; kills <= 3; kills++) {
+        watch_numbers(watch, &next, kills * POSTS / 5);
+        kill_and_restart_server(fixture);
+    }
+    watch_numbers(watch, &next, POSTS);
+    pthread_join(thread, NULL);
+    for (int i = 0; i < POSTS; i++) {
+        assert_true(poster.clocks[i] > 0); /* each was answered */
+    }
+    ls_watch_close(watch);
+    ls_close(handle);
+    assert_int_equal(POSTS, count_messages(fixture->handle, 0, &filter));
+}
+
 const struct CMUnitTest library_sharing_tests[] = {
     library_test(threads_may_share_a_handle),
     library_test(numbered_posts_of_many_threads_are_each_there_once),
     library_test(threads_may_do_different_things_on_a_handle),
     library_test(processes_share_one_order),
     library_test(a_waiter_wakes_with_a_post_of_another_process),
+    library_test(a_killed_server_loses_no_numbered_post_and_no_place_of_a_watch),
 };
 const size_t library_sharing_count = sizeof library_sharing_tests / sizeof *library_sharing_tests;

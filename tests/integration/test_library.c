@@ -49,9 +49,8 @@ static bool accepts(unsigned port)
     return connected;
 }
 
-static void start_server(struct fixture *fixture)
+static void start_server(unsigned port)
 {
-    unsigned port = free_port();
     char listen[64], store[128], log[160];
     snprintf(listen, sizeof listen, "127.0.0.1:%u", port);
     snprintf(store, sizeof store, "lmdb:%s/store-%u", directory, store_number);
@@ -69,7 +68,13 @@ static void start_server(struct fixture *fixture)
         assert_int_equal(0, waitpid(server, NULL, WNOHANG));
         nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
     }
-    snprintf(fixture->url, sizeof fixture->url, "lockstep://%s", listen);
+}
+
+void kill_and_restart_server(const struct fixture *fixture)
+{
+    assert_int_equal(0, kill(server, SIGKILL));
+    assert_int_equal(server, waitpid(server, NULL, 0));
+    start_server(fixture->port);
 }
 
 static void stop_server(void)
@@ -93,7 +98,9 @@ int fixture_open(void **state)
     }
     store_number++;
     if (kind_is("lockstep")) {
-        start_server(fixture);
+        fixture->port = free_port();
+        start_server(fixture->port);
+        snprintf(fixture->url, sizeof fixture->url, "lockstep://127.0.0.1:%u", fixture->port);
     } else if (kind_is("lmdb")) {
         snprintf(fixture->url, sizeof fixture->url, "lmdb:%s/store-%u", directory, store_number);
     } else {
