@@ -4,92 +4,28 @@
  * Each clock is printed once its message is durable. A post as a node is exactly once.
  */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/post.h"
 #include "codec/record.h"
 
 #define PAYLOAD_SIZE_MAX ((size_t)64 << 20) /* the store says what is too big; this is far above */
 
-struct poster {
-    struct cli *cli;
-    ls *handle;
-    char type;
-    char event;
-    enum ls_payload_kind kind;
-    ls_post_options options;
-    struct json json;
-};
-
-static int print_clock(struct poster *poster, uint64_t clock)
+static int print_clock(const struct cli *cli, uint64_t clock)
 {
-    if (poster->cli->json) {
-        json_number(&poster->json, "clock", clock);
-        return json_print(&poster->json);
+    if (!cli->json) {
+        printf("%" PRIu64 "\n", clock);
+        return EXIT_OK;
     }
-    printf("%" PRIu64 "\n", clock);
-    return EXIT_OK;
-}
-
-static int post_one(struct poster *poster, ls_bytes bytes)
-{
-    uint64_t clock;
-    ls_payload payload = {poster->kind, bytes};
-    if (ls_post(poster->handle, poster->type, poster->event, payload, &poster->options, &clock) !=
-        0) {
-        return cli_fail_ls();
-    }
-    return print_clock(poster, clock);
-}
-
-static int post_lines(struct poster *poster)
-{
-    char *line = NULL;
-    size_t capacity = 0;
-    uint64_t number = 0;
-    int status = EXIT_OK;
-    while (status == EXIT_OK) {
-        ssize_t size = getline(&line, &capacity, stdin);
-        if (size < 0) {
-            break;
-        }
-        number++;
-        if (size > 0 && line[size - 1] == '\n') {
-            size--;
-        }
-        if (size == 0) {
-            continue;
-        }
-        status = post_one(poster, bytes_of(line, (size_t)size));
-        if (status != EXIT_OK) {
-            fprintf(stderr,
-                    "lockstep: stopped at line %" PRIu64 "; the lines before it are posted\n",
-                    number);
-        }
-    }
-    if (status == EXIT_OK && ferror(stdin)) {
-        status = cli_fail("standard input cannot be read");
-    }
-    free(line);
+    struct json json = {0};
+    json_number(&json, "clock", clock);
+    int status = json_print(&json);
+    buf_free(&json.text);
     return status;
 }
 
-static int post_file(struct poster *poster, const char *path)
+static int check_arguments(const struct cli *cli, struct post_form *form)
 {
-    struct buf bytes = {0};
-    int status = cli_read_file(path, PAYLOAD_SIZE_MAX, &bytes);
-    if (status == EXIT_OK) {
-        poster->kind = LS_CBOR;
-        status = post_one(poster, buf_bytes(&bytes));
-    }
-    buf_free(&bytes);
-    return status;
-}
-
-static int check_arguments(struct poster *poster)
-{
-    struct cli *cli = poster->cli;
     bool text = cli_option(cli, "text") != NULL;
     bool cbor = cli_option(cli, "cbor") != NULL;
     if (text && cbor) {
@@ -112,51 +48,93 @@ static int check_arguments(struct poster *poster)
         return cli_usage(cli, "the event is created, updated, deleted%s or '-' for none, not '%s'",
                          type == LS_USER ? ", any one byte" : "", cli->argv[1]);
     }
-    poster->type = (char)type;
-    poster->event = (char)event;
-    poster->kind = text ? LS_TEXT : LS_JSON;
+    form->type = (char)type;
+    form->event = (char)event;
+    form->kind = text ? LS_TEXT : LS_JSON;
+    form->to = cli_option(cli, "to");
     return EXIT_OK;
 }
 
-static int post_all(struct poster *poster)
+static int post_one(const struct cli *cli, ls *handle, const struct post_form *form, bool once)
 {
-    const struct cli *cli = poster->cli;
-    const char *host = cli_option(cli, "as");
-    const char *file = cli_option(cli, "cbor");
-    if (host != NULL) {
-        if (ls_node_join(poster->handle, host, NULL, NULL) != 0) {
-            return cli_fail_ls();
-        }
-        poster->options.once = true;
-    }
-    int status;
-    if (file != NULL) {
-        status = post_file(poster, file);
-    } else if (strcmp(cli->argv[2], "-") == 0) {
-        status = post_lines(poster);
+    const char *path = cli_option(cli, "cbor");
+    ls_post_options options = LS_POST_OPTIONS_INIT;
+    struct buf file = {0};
+    ls_payload payload = {LS_CBOR, {NULL, 0}};
+    uint64_t clock;
+    int status = EXIT_OK;
+    options.to = form->to;
+    options.once = once;
+    if (path != NULL) {
+        status = cli_read_file(path, PAYLOAD_SIZE_MAX, &file);
+        payload.bytes = buf_bytes(&file);
     } else {
-        status = post_one(poster, bytes_of_text(cli->argv[2]));
+        payload = (ls_payload){form->kind, bytes_of_text(cli->argv[2])};
     }
-    if (host != NULL && ls_node_leave(poster->handle, NULL) != 0 && status == EXIT_OK) {
-        status = cli_fail_ls();
+    if (status == EXIT_OK) {
+        status = ls_post(handle, form->type, form->event, payload, &options, &clock) != 0
+                     ? cli_fail_ls()
+                     : print_clock(cli, clock);
     }
+    buf_free(&file);
+    return status;
+}
+
+static bool wants_lines(const struct cli *cli)
+{
+    return cli->argc == 3 && strcmp(cli->argv[2], "-") == 0;
+}
+
+/* Through a handle: one message, or the lines as a node. */
+static int post_through(const struct cli *cli, ls *handle, const struct post_form *form, bool once)
+{
+    struct post_way way;
+    struct ls_error error;
+    if (!wants_lines(cli)) {
+        return post_one(cli, handle, form, once);
+    }
+    if (post_way_handle(&way, handle, form, &error) != 0) {
+        return cli_fail_error(&error);
+    }
+    int status = post_lines(cli, form, &way);
+    way.close(way.context);
+    return status;
+}
+
+static int post_all_lines(const struct cli *cli, const struct post_form *form)
+{
+    struct post_way way;
+    struct ls_error error;
+    if (post_way_open(&way, cli, form, &error) != 0) {
+        return cli_fail_error(&error);
+    }
+    int status = post_lines(cli, form, &way);
+    way.close(way.context);
     return status;
 }
 
 static int run_post(struct cli *cli)
 {
-    struct poster poster = {.cli = cli, .options = LS_POST_OPTIONS_INIT};
-    int status = check_arguments(&poster);
+    struct post_form form;
+    const char *host = cli_option(cli, "as");
+    ls *handle;
+    int status = check_arguments(cli, &form);
+    if (status == EXIT_OK && host == NULL && wants_lines(cli)) {
+        return post_all_lines(cli, &form);
+    }
+    status = status != EXIT_OK ? status : cli_open(cli, ACCESS_CHANGE, &handle);
     if (status != EXIT_OK) {
         return status;
     }
-    poster.options.to = cli_option(cli, "to");
-    status = cli_open(cli, ACCESS_CHANGE, &poster.handle);
-    if (status == EXIT_OK) {
-        status = post_all(&poster);
-        ls_close(poster.handle);
+    if (host != NULL && ls_node_join(handle, host, NULL, NULL) != 0) {
+        status = cli_fail_ls();
+    } else {
+        status = post_through(cli, handle, &form, host != NULL);
+        if (host != NULL && ls_node_leave(handle, NULL) != 0 && status == EXIT_OK) {
+            status = cli_fail_ls();
+        }
     }
-    buf_free(&poster.json.text);
+    ls_close(handle);
     return status;
 }
 

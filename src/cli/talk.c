@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Blocking, one command at a time, with a limit on how long it waits. The connection is not made
+ * Blocking, with a limit on how long it waits. The connection is not made
  * again: whoever needs that uses the library.
  */
 #include "cli/talk.h"
@@ -122,6 +122,7 @@ int talk_open(struct talk *talk, const struct endpoint *endpoint, struct ls_erro
 
 static void forget(struct talk *talk)
 {
+    buf_free(&talk->out);
     buf_free(&talk->in);
     resp_reply_free(&talk->reply);
 }
@@ -185,16 +186,21 @@ static int refuse(const struct resp_value *reply, struct ls_error *error)
     return error_set(error, error_from_word(text, word), 0, "%.*s", (int)reply->text.size, text);
 }
 
-int talk_call(struct talk *talk, size_t argc, const ls_bytes *argv, const struct resp_value **reply,
-              struct ls_error *error)
+int talk_put(struct talk *talk, size_t argc, const ls_bytes *argv, struct ls_error *error)
 {
-    struct buf request = {0};
-    int rc = resp_request(&request, argc, argv);
-    rc = rc != 0 ? error_code(error, rc) : send_all(talk, buf_bytes(&request), error);
-    buf_free(&request);
-    if (rc != 0) {
-        return rc;
-    }
+    return resp_request(&talk->out, argc, argv) == 0 ? 0 : error_code(error, LS_ENOMEM);
+}
+
+int talk_flush(struct talk *talk, struct ls_error *error)
+{
+    int rc = send_all(talk, buf_bytes(&talk->out), error);
+    talk->out.size = 0;
+    return rc;
+}
+
+int talk_reply(struct talk *talk, const struct resp_value **reply, struct ls_error *error)
+{
+    int rc;
     buf_drop(&talk->in, talk->consumed);
     talk->consumed = 0;
     while ((rc = resp_reply_parse(&talk->reply, buf_bytes(&talk->in), &talk->consumed, error)) ==
@@ -209,4 +215,12 @@ int talk_call(struct talk *talk, size_t argc, const ls_bytes *argv, const struct
     }
     *reply = &talk->reply.values[0];
     return (*reply)->type == RESP_ERROR ? refuse(*reply, error) : 0;
+}
+
+int talk_call(struct talk *talk, size_t argc, const ls_bytes *argv, const struct resp_value **reply,
+              struct ls_error *error)
+{
+    int rc = talk_put(talk, argc, argv, error);
+    rc = rc != 0 ? rc : talk_flush(talk, error);
+    return rc != 0 ? rc : talk_reply(talk, reply, error);
 }

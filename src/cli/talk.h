@@ -21,6 +21,7 @@ int endpoint_parse(struct endpoint *out, const char *url, struct ls_error *error
 
 struct talk {
     int fd;
+    struct buf out; /* commands that wait for talk_flush */
     struct buf in;
     size_t consumed; /* the bytes of the last reply, at the front of `in` */
     struct resp_reply reply;
@@ -34,6 +35,12 @@ void talk_close(struct talk *talk);
 
 /* Gives the socket, now non-blocking, and ends the rest. */
 int talk_take(struct talk *talk);
+
+/* For many commands at once: gathers one; sends all that were gathered; waits for the next reply,
+ * which is as that of talk_call. */
+int talk_put(struct talk *talk, size_t argc, const ls_bytes *argv, struct ls_error *error);
+int talk_flush(struct talk *talk, struct ls_error *error);
+int talk_reply(struct talk *talk, const struct resp_value **reply, struct ls_error *error);
 
 /* Sends one command and waits for its reply: *reply lives until the next call. An error reply is
  * LS_EINVAL or the code of its word, with its text. */

@@ -170,7 +170,37 @@ class Commands:
         self.assertEqual(clocks, [str(m["clock"]) for m in self.lines("read")])
         done = self.run_here("post", "user", "-", "-", stdin="1\n2\n{\n3\n", code=1)
         self.assertEqual(2, len(done.stdout.splitlines()))
-        self.assertIn("stopped at line 3", done.stderr)
+        self.assertIn("line 3: ", done.stderr)
+        self.assertIn("the lines before it are posted", done.stderr)
+        as_node = self.out("post", "user", "-", "-", "--as", "a", "--to", "b", stdin="1\n\n2")
+        self.assertEqual(2, len(as_node.splitlines()))
+        self.assertEqual([("a", "b", 1), ("a", "b", 2)],
+                         [(m["from"], m["to"], m["object"])
+                          for m in self.lines("read", "--type", "U", "--for", "b")[-2:]])
+
+    def test_a_line_that_is_refused_is_named(self):
+        done = self.run_here("post", "user", "-", "-", "--text",
+                             stdin="one\n" + "x" * 2000000 + "\nthree\nfour\n", code=1)
+        read = [m["object"] for m in self.lines("read")]
+        self.assertRegex(done.stderr, "^lockstep: line 2: .*1048576")
+        self.assertEqual(len(read), len(done.stdout.splitlines()))
+        self.assertEqual("one", read[0])
+        if len(read) > 1:
+            self.assertIn(f"{len(read) - 1} were under way and are posted", done.stderr)
+        else:
+            self.assertIn("the lines before it are posted", done.stderr)
+        self.assertIn("line 1: ", self.run_here("post", "user", "-", "-", "--to", "bad\nhost",
+                                                stdin="1\n", code=1).stderr)
+
+    def test_the_lines_of_a_slow_writer_go_at_once(self):
+        post = spawn([BUILD.lockstep, "--url", self.url, "post", "user", "-", "-"],
+                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for n in range(1, 5):
+            post.stdin.write(f"{n}\n")
+            post.stdin.flush()
+            self.assertEqual(n, int(post.stdout.readline()))
+        post.communicate()
+        self.assertEqual(0, post.returncode)
 
     def test_a_refused_post_says_where(self):
         self.assertRegex(self.run_here("post", "user", "-", '{"a":', code=1).stderr, "^lockstep: ")
