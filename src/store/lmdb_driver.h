@@ -73,7 +73,7 @@ struct store_txn {
     MDB_txn *mdb;
     struct store_txn *next_idle;
     bool write;
-    uint64_t edits; /* puts and deletes of any kind */
+    uint64_t edits;         /* puts and deletes of any kind */
     bool room_disk_full;    /* and no use to ask again in this transaction */
     uint64_t changes;       /* puts and deletes, but for appends */
     bool room_with_next;    /* refused, but what the last commit freed would be enough */
