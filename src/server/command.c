@@ -128,6 +128,7 @@ bool command_run(struct conn *conn, size_t argc, const ls_bytes *argv)
         command == NULL ? refuse_unknown(argc, argv, &error) : admit(conn, command, argc, &error);
     if (rc == 0) {
         struct call call = {server, conn, command, argc, argv, &error};
+        reads_look_again(&server->reads);
         rc = command->handler(&call);
         if (rc == CALL_WAIT) {
             return false;

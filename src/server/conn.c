@@ -49,6 +49,7 @@ void conn_close(struct conn *conn)
         return;
     }
     conn->closed = true;
+    log_write(LOG_DEBUG, "client %llu is gone", (unsigned long long)conn->id);
     watch_end_all(conn);
     nodes_unbind(&conn->server->nodes, conn);
     list_remove(&conn->all);
@@ -488,6 +489,7 @@ struct conn *conn_accept(struct server *server, uv_stream_t *listener)
         uv_tcp_keepalive(&conn->socket.tcp, keepalive > 0, keepalive);
     }
     update_reading(conn);
+    log_write(LOG_DEBUG, "client %llu came", (unsigned long long)conn->id);
     return conn->closed ? NULL : conn;
 }
 

@@ -38,9 +38,13 @@ static int look(struct read_wait *wait, const struct box_filter *filter, struct 
 {
     struct conn *conn = wait->conn;
     struct reading *reading = reads_get(&conn->server->reads, error);
+    const struct box_state *box = reading == NULL ? NULL : reads_box(&conn->server->reads, error);
     struct box_cursor cursor;
-    if (reading == NULL) {
+    if (box == NULL) {
         return error->code;
+    }
+    if (wait->next > box->newest) {
+        return READ_AT_END;
     }
     int rc = box_open(&cursor, reading, wait->next, NULL, error);
     if (rc != 0) {

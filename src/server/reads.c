@@ -4,6 +4,10 @@
 
 struct reading *reads_get(struct reads *reads, struct ls_error *error)
 {
+    if (reads->open && reads->looked) {
+        return &reads->reading;
+    }
+    reads->looked = true;
     uint32_t word = reads->store->driver->wake_word(reads->store);
     if (reads->open && word == reads->wake_word) {
         return &reads->reading;

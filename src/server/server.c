@@ -63,6 +63,7 @@ static void on_done(uv_async_t *async)
 static void on_woken(uv_async_t *async)
 {
     struct server *server = async->loop->data;
+    reads_end(&server->reads);
     server->box_changed = true;
 }
 
@@ -70,8 +71,8 @@ static void resume_all(struct server *server)
 {
     struct link taken;
     list_take(&taken, &server->resume);
-    LIST_EACH(at, after, &taken)
-    {
+    while (!list_empty(&taken)) { /* a command of one may close another */
+        struct link *at = taken.next;
         list_remove(at);
         conn_resume(LINK_OWNER(at, struct conn, resume));
     }
