@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Configuration in objects: several settings change together or not at all, and a reader that keeps a
- * copy of them is told of every change, in order.
+ * Configuration in objects: several settings change together or not at all, and a reader that keeps
+ * a copy of them is told of every change, in order.
  *
  *     config_store [URL]        default mem:
  */

@@ -14,8 +14,8 @@ int api_end(int result, const struct ls_error *error);
 int api_refuse(int code, const char *sentence);
 
 /* Copies an options struct that begins with its size, as the caller's version of the header knows
- * it, over *out, which holds the defaults. `in` may be NULL. A field that this version does not know
- * must be zero. */
+ * it, over *out, which holds the defaults. `in` may be NULL. A field that this version does not
+ * know must be zero. */
 int api_options(void *out, size_t out_size, const void *in, struct ls_error *error);
 
 /* A payload as CBOR: `bytes` are the caller's own where they were CBOR already, else in `buf`. */

@@ -3,8 +3,8 @@
  * else includes this.
  *
  * The calling thread does all the work: it runs the sequencer, tends the presence of the nodes and
- * applies the retention, each when its call comes by. No lock here is held while the sequencer runs,
- * but join_lock, which only joins and numbered posts take.
+ * applies the retention, each when its call comes by. No lock here is held while the sequencer
+ * runs, but join_lock, which only joins and numbered posts take.
  */
 #ifndef LS_CLIENT_EMBEDDED_H
 #define LS_CLIENT_EMBEDDED_H
@@ -55,18 +55,18 @@ static inline struct embedded *embedded_of(struct ls *handle)
 int embedded_run(struct embedded *e, struct request *request, uint64_t *clock,
                  struct ls_error *error);
 
-/* ---- embedded_life.c: nodes, presence --------------------------------------------------------- */
+/* ---- embedded_life.c: nodes, presence -------------------------------------------------------- */
 
 /* The handle's life, copied; false where it never joined. */
 bool embedded_life(struct embedded *e, struct binding *out);
 
 /* To be called as every call begins, and while it waits: shows life, and now and then writes the
- * handle's beat, gives up nodes whose time is over, and ends snapshots nobody reads on. Costs a look
- * at the time where nothing is due. */
+ * handle's beat, gives up nodes whose time is over, and ends snapshots nobody reads on. Costs a
+ * look at the time where nothing is due. */
 void embedded_tend(struct embedded *e);
 
-/* Waits for a commit after `seen` was the wake word; false once the deadline is over. Keeps beating.
- */
+/* Waits for a commit after `seen` was the wake word; false once the deadline is over. Keeps
+ * beating. */
 bool embedded_wait(struct embedded *e, uint32_t seen, const struct deadline *deadline);
 
 int embedded_node_join(struct ls *handle, const struct join *join, ls_joined *out,
@@ -81,7 +81,7 @@ int embedded_node_get(struct ls *handle, ls_bytes host, struct ls_nodes *out,
                       struct ls_error *error);
 int embedded_node_list(struct ls *handle, struct ls_nodes *out, struct ls_error *error);
 
-/* ---- embedded_box.c: reading and watching the box --------------------------------------------- */
+/* ---- embedded_box.c: reading and watching the box -------------------------------------------- */
 
 /* A place in the box, and what is wanted from there on. */
 struct box_place {
@@ -103,7 +103,7 @@ int embedded_watch_next(struct ls_watch *watch, int64_t timeout_ms, ls_message *
                         struct ls_error *error);
 void embedded_watch_close(struct ls_watch *watch);
 
-/* ---- embedded_objects.c: watching objects ----------------------------------------------------- */
+/* ---- embedded_objects.c: watching objects ---------------------------------------------------- */
 
 /* Ends the snapshots that nobody has read on for a while. */
 void embedded_drop_snapshots(struct embedded *e, uint64_t now_ms);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Nodes, embedded: the life that the handle holds, and the tending of all lives in the store. There
- * is no thread of ours, so every call and every wait looks whether something is due. What such a look
- * cannot do now, because the store is full or the memory is, the next one tries again: no user's call
- * fails for it.
+ * is no thread of ours, so every call and every wait looks whether something is due. What such a
+ * look cannot do now, because the store is full or the memory is, the next one tries again: no
+ * user's call fails for it.
  */
 #include "client/embedded.h"
 
@@ -21,7 +21,7 @@ bool embedded_life(struct embedded *e, struct binding *out)
     return true;
 }
 
-/* ---- tending ---------------------------------------------------------------------------------- */
+/* ---- tending --------------------------------------------------------------------------------- */
 
 /* A copy of what an expiry names, which the reading takes away. */
 struct ending {
@@ -134,7 +134,7 @@ bool embedded_wait(struct embedded *e, uint32_t seen, const struct deadline *dea
     return true;
 }
 
-/* ---- the handle's own life -------------------------------------------------------------------- */
+/* ---- the handle's own life ------------------------------------------------------------------- */
 
 /* This handle's epoch tells it from every other that holds the same store; join_lock is held. */
 static int take_epoch(struct embedded *e, struct ls_error *error)
@@ -283,7 +283,7 @@ int embedded_node_leave(struct ls *handle, uint64_t *clock, struct ls_error *err
     return result;
 }
 
-/* ---- reading the registry --------------------------------------------------------------------- */
+/* ---- reading the registry -------------------------------------------------------------------- */
 
 static int add_node(struct ls_nodes *out, const struct node *node, struct ls_error *error)
 {

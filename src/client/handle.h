@@ -25,7 +25,7 @@ struct ls {
     atomic_uint_fast64_t clock; /* the handle's Lamport clock: api*.c only */
 };
 
-/* ---- what a backend is asked ------------------------------------------------------------------ */
+/* ---- what a backend is asked ----------------------------------------------------------------- */
 
 struct post {
     uint8_t type;  /* 'D', 'C' or 'U' */
@@ -213,10 +213,10 @@ void messages_release(struct ls_messages *list);
 void nodes_release(struct ls_nodes *list);
 void objects_release(struct ls_objects *list);
 
-/* ---- small things ----------------------------------------------------------------------------- */
+/* ---- small things ---------------------------------------------------------------------------- */
 
-/* Room for one more item of an array that doubles: the array, moved where it had to be, or NULL with
- * the old one as it was. */
+/* Room for one more item of an array that doubles: the array, moved where it had to be, or NULL
+ * with the old one as it was. */
 void *array_grow(void *items, size_t count, size_t *capacity, size_t item_size);
 
 /* A filter of one's own, with its texts and bytes in `arena`. 0 or LS_ENOMEM. */

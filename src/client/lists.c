@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lists that reads give, and the arena their bytes stand in. An arena is a chain of chunks, each
- * at least twice the one before, so a list of any size costs a handful of allocations and its
+ * The lists that reads give, and the arena their bytes stand in. An arena is a chain of chunks,
+ * each at least twice the one before, so a list of any size costs a handful of allocations and its
  * pointers stay good while it grows.
  */
 #include <stdlib.h>

@@ -149,7 +149,8 @@ static int child_posts(const char *url, int go)
     return 0;
 }
 
-/* Children that post once they are let go by a byte each. Must be called before the parent opens. */
+/* Children that post once they are let go by a byte each. Must be called before the parent opens.
+ */
 static void start_children(const char *url, pid_t *children, size_t count, int *go)
 {
     int ends[2];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Presence: which beats are written and which lives are given up, on a clock that the test moves. */
+/* Presence: which beats are written and which lives are given up, on a clock that the test moves.
+ */
 #include <stdio.h>
 
 #include "fixture.h"
