@@ -137,8 +137,8 @@ static void ask_anything(struct sim *sim, struct actor *actor)
 
 bool actor_ask(struct sim *sim, struct actor *actor)
 {
-    if (one_in(sim, 150)) {
-        actor->silent_until_ns = sim->now_ns + draw(sim, 3 * TTL_NS);
+    if (one_in(sim, 100)) {
+        actor->silent_until_ns = sim->now_ns + draw(sim, 4 * TTL_NS);
     }
     if (sim->now_ns < actor->silent_until_ns) {
         return false;
@@ -154,7 +154,7 @@ bool actor_ask(struct sim *sim, struct actor *actor)
         return true;
     }
     r->as = &actor->life;
-    if (sim->now_ns - actor->beat_ns > TTL_NS / 3) {
+    if (sim->now_ns - actor->beat_ns > TTL_NS / 3 && !one_in(sim, 4)) {
         r->kind = REQUEST_NODE_BEAT;
     } else {
         ask_anything(sim, actor);
@@ -298,25 +298,36 @@ static bool find_late(struct sim *sim, struct request *expire)
     return found;
 }
 
-void actors_expire(struct sim *sim)
+static void expire(struct sim *sim)
 {
     struct ls_error error;
-    struct request expire = {.kind = REQUEST_NODE_EXPIRE, .error = &error};
-    while (find_late(sim, &expire)) {
-        struct actor *actor = actor_of(sim, expire.in.expire.host);
-        if (sim_run(sim, &expire) == LS_ENOSPACE) {
-            return;
-        }
-        sim_check(sim, expire.status, &error, "expire");
-        if (expire.number != 1) {
-            sim_fail(sim, "%s was late and was not given up", actor->host);
-        }
-        if (actor->joined && actor->life.joined == expire.in.expire.joined) {
-            actor->expired = true;
-            if (sim->now_ns - actor->beat_ns < TTL_NS) {
-                sim_fail(sim, "%s was given up in spite of its beat", actor->host);
-            }
-        }
-        (void)sim_observe(sim);
+    struct request *r = &sim->late;
+    struct actor *actor = actor_of(sim, r->in.expire.host);
+    r->error = &error;
+    if (sim_run(sim, r) == LS_ENOSPACE) {
+        return;
+    }
+    sim_check(sim, r->status, &error, "expire");
+    (void)sim_observe(sim);
+    if (r->number == 0) {
+        return; /* it showed life since, or began another */
+    }
+    sim->expired++;
+    if (actor->joined && actor->life.joined == r->in.expire.joined) {
+        actor->expired = true;
+    }
+    if (actor->joined && sim->now_ns - actor->beat_ns < TTL_NS) {
+        sim_fail(sim, "%s was given up in spite of its beat", actor->host);
+    }
+}
+
+void actors_expire(struct sim *sim)
+{
+    if (sim->is_late) {
+        expire(sim);
+        sim->is_late = false;
+    } else {
+        sim->late = (struct request){.kind = REQUEST_NODE_EXPIRE};
+        sim->is_late = find_late(sim, &sim->late);
     }
 }

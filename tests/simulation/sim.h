@@ -79,6 +79,9 @@ struct sim {
     uint64_t chain; /* check of the newest */
     struct actor actors[ACTORS];
     struct watcher watchers[WATCHERS];
+    struct request late; /* gives up the node that was found late, where is_late */
+    bool is_late;
+    uint64_t expired;
     uint64_t crashes;
     uint64_t refused_for_space;
 };
@@ -112,7 +115,7 @@ void actor_answered(struct sim *sim, struct actor *actor);
 void actor_disconnected(struct actor *actor);
 /* A numbered post of the actor was seen in the box. */
 void actor_posted(struct sim *sim, const struct message *message);
-/* Gives up those that showed no life for their ttl. */
+/* Finds one that showed no life for its ttl; the next time, gives it up if that is still so. */
 void actors_expire(struct sim *sim);
 
 /* watcher.c */

@@ -19,6 +19,7 @@ struct outcome {
     uint64_t chain;
     uint64_t messages;
     uint64_t crashes;
+    uint64_t expired;
     uint64_t lost;
     uint64_t refused_for_space;
 };
@@ -70,7 +71,7 @@ static void step_batch(struct sim *sim)
         /* What is not committed yet is seen by nobody. */
         watcher_read(sim, &sim->watchers[draw(sim, WATCHERS)], 1000);
     }
-    if (one_in(sim, 80)) {
+    if (one_in(sim, 150)) {
         sim_crash(sim, CRASH_BEFORE_COMMIT + (enum crash)draw(sim, 3));
         return;
     }
@@ -96,7 +97,7 @@ static void step_space(struct sim *sim)
     struct ls_error error;
     const struct store_driver *driver = sim->store->driver;
     sim_check(sim, driver->stat(sim->store, &stat, &error), &error, "stat");
-    uint64_t quota = one_in(sim, 4) ? stat.bytes_file : 0;
+    uint64_t quota = one_in(sim, 8) ? stat.bytes_file : 0;
     sim_check(sim, driver->set_quota(sim->store, quota, &error), &error, "quota");
 }
 
@@ -104,25 +105,27 @@ static void step(struct sim *sim)
 {
     sim->step++;
     sim->now_ns += draw(sim, 40 * MS);
-    switch (draw(sim, 20)) {
+    switch (draw(sim, 24)) {
     case 0:
+    case 1:
+    case 2:
         actors_expire(sim);
         break;
-    case 1:
+    case 3:
         step_retain(sim);
         break;
-    case 2:
+    case 4:
         step_space(sim);
         break;
-    case 3:
-    case 4:
     case 5:
+    case 6:
+    case 7:
         watcher_read(sim, &sim->watchers[draw(sim, WATCHERS)], 1 + draw(sim, 60));
         break;
     default:
         step_batch(sim);
     }
-    if (one_in(sim, 300)) {
+    if (one_in(sim, 500)) {
         sim_crash(sim, CRASH_IDLE);
     }
 }
@@ -154,6 +157,7 @@ static struct outcome run(uint64_t seed, uint64_t steps)
     struct outcome outcome = {.chain = sim.chain,
                               .messages = sim.log_count,
                               .crashes = sim.crashes,
+                              .expired = sim.expired,
                               .refused_for_space = sim.refused_for_space};
     for (size_t i = 0; i < WATCHERS; i++) {
         watcher_read(&sim, &sim.watchers[i], UINT64_MAX);
@@ -166,11 +170,12 @@ static struct outcome run(uint64_t seed, uint64_t steps)
 
 static void print(uint64_t seed, const struct outcome *outcome)
 {
-    printf("seed %llu: %llu messages, %llu crashes, %llu watchers fell behind, %llu requests "
-           "refused for space, chain %016llx\n",
+    printf("seed %llu: %llu messages, %llu crashes, %llu nodes given up, %llu watchers fell "
+           "behind, %llu requests refused for space, chain %016llx\n",
            (unsigned long long)seed, (unsigned long long)outcome->messages,
-           (unsigned long long)outcome->crashes, (unsigned long long)outcome->lost,
-           (unsigned long long)outcome->refused_for_space, (unsigned long long)outcome->chain);
+           (unsigned long long)outcome->crashes, (unsigned long long)outcome->expired,
+           (unsigned long long)outcome->lost, (unsigned long long)outcome->refused_for_space,
+           (unsigned long long)outcome->chain);
 }
 
 static double seconds_since(const struct timespec *start)
