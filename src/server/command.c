@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <ctype.h>
-#include <strings.h>
 
 #include "base/hash.h"
 #include "server/answer.h"
@@ -16,6 +15,7 @@
 #define BEAT_EVERY_MS 50
 
 static uint8_t index_slots[INDEX_SIZE]; /* place in the table plus one; 0: empty */
+static uint8_t index_sizes[INDEX_SIZE]; /* of the names */
 
 /* The upper-cased name and its hash; false where it is longer than any. */
 static bool fold(ls_bytes name, char out[NAME_SIZE_MAX], uint64_t *hash)
@@ -46,6 +46,7 @@ void command_index(void)
             slot = (slot + 1) % INDEX_SIZE;
         }
         index_slots[slot] = (uint8_t)(i + 1);
+        index_sizes[slot] = (uint8_t)strlen(commands[i].name);
     }
 }
 
@@ -58,7 +59,7 @@ const struct command *command_find(ls_bytes name)
     }
     for (size_t slot = hash % INDEX_SIZE; index_slots[slot] != 0; slot = (slot + 1) % INDEX_SIZE) {
         const struct command *command = &commands[index_slots[slot] - 1];
-        if (strlen(command->name) == name.size && memcmp(command->name, upper, name.size) == 0) {
+        if (index_sizes[slot] == name.size && memcmp(command->name, upper, name.size) == 0) {
             return command;
         }
     }
@@ -150,12 +151,6 @@ bool command_run(struct conn *conn, size_t argc, const ls_bytes *argv)
     conn->last = command;
     beat(conn);
     return true;
-}
-
-bool arg_is(ls_bytes arg, const char *word)
-{
-    size_t size = strlen(word);
-    return arg.size == size && strncasecmp(arg.data, word, size) == 0;
 }
 
 int arg_number(ls_bytes arg, const char *what, uint64_t *out, struct ls_error *error)
