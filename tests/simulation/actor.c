@@ -115,6 +115,7 @@ static void ask_anything(struct sim *sim, struct actor *actor)
         return;
     case 3:
         r->kind = REQUEST_CLOCK_NEXT;
+        r->as = NULL; /* whoever asks */
         r->in.clock_next.count = 1 + draw(sim, 10);
         return;
     case 4:
