@@ -114,7 +114,10 @@ void embedded_tend(struct embedded *e)
     struct due due;
     due.renew = false;
     due.ending_count = 0;
-    atomic_store(&e->tend_at_ms, look(e, now_ms, &due));
+    uint64_t next_ms = look(e, now_ms, &due);
+    /* A join in the meantime has asked for an earlier look, which stands. */
+    at_ms = now_ms + TEND_LATEST_MS;
+    (void)atomic_compare_exchange_strong(&e->tend_at_ms, &at_ms, next_ms);
     carry_out(e, &due);
 }
 
