@@ -42,6 +42,7 @@ struct sequencer {
     size_t last_batch; /* embedded: requests in it */
     bool idle;         /* served: the thread waits */
     bool stop;
+    bool hurry; /* nothing runs again */
     struct sequencer_counters counters;
     uint64_t batch_commit_us; /* of the batch under way, until it is settled */
     uint64_t batch_retries;
@@ -209,7 +210,7 @@ static void settle_batch(struct sequencer *s, struct list *batch)
     }
     for (struct request *request = batch->first, *next; request != NULL; request = next) {
         next = request->next;
-        if (request->again) {
+        if (request->again && !s->hurry) {
             list_push(&s->queued, request);
         } else {
             s->counters.requests++;
@@ -305,6 +306,13 @@ int sequencer_start(struct sequencer *s, void (*done)(void *context), void *cont
     }
     s->started = true;
     return 0;
+}
+
+void sequencer_hurry(struct sequencer *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    s->hurry = true;
+    pthread_mutex_unlock(&s->mutex);
 }
 
 void sequencer_submit(struct sequencer *s, struct request *first, struct request *last)

@@ -17,6 +17,7 @@
 #define SPARE_OUT_COUNT    (sizeof((struct server *)0)->spare_out / sizeof(struct buf))
 #define READ_AHEAD_MAX     ((size_t)64 * 1024) /* taken in while an MSG.READ waits */
 #define READ_MORE          ((size_t)16 * 1024)
+#define STRANGER_SIZE_MAX  ((size_t)16 * 1024)
 #define INLINE_SIZE_MAX    ((size_t)64 * 1024)
 
 /* ---- the end of a connection ---- */
@@ -350,6 +351,15 @@ static bool refuse_bytes(struct conn *conn, const struct ls_error *error)
     return true;
 }
 
+/* A client that has not given the password has no need of long requests. */
+static size_t request_size_max(const struct conn *conn)
+{
+    const struct config *config = &conn->server->config;
+    bool stranger = config->password[0] != '\0' && !conn->authenticated;
+    return stranger && config->request_max > STRANGER_SIZE_MAX ? STRANGER_SIZE_MAX
+                                                               : config->request_max;
+}
+
 /* Runs the commands that the bytes begin with and returns how many bytes they took. */
 static size_t run(struct conn *conn, const uint8_t *data, size_t size)
 {
@@ -362,7 +372,7 @@ static size_t run(struct conn *conn, const uint8_t *data, size_t size)
         }
         struct ls_error error;
         size_t used = 0;
-        conn->parser.limits.request_size_max = server->config.request_max;
+        conn->parser.limits.request_size_max = request_size_max(conn);
         enum resp_status status =
             resp_parse(&conn->parser, bytes_of(data + at, size - at), &used, &error);
         if (status == RESP_MORE) {

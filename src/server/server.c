@@ -291,6 +291,7 @@ void server_stop(struct server *server, const char *why)
     log_write(LOG_NOTICE, "stopping: %s", why);
     listen_close(server);
     waker_stop(&server->waker);
+    sequencer_hurry(server->sequencer);
     struct ls_error error;
     error_code(&error, LS_ESHUTDOWN);
     reads_refuse(server, &error);

@@ -502,6 +502,8 @@ def a_password_is_asked_for(given):
         refused(client.call("PING"), "NOAUTH")
         refused(client.call("MSG.POST", "user", "-", "TEXT", "x"), "NOAUTH")
         refused(client.call("HELLO", 3), "NOAUTH")
+        with server.client() as stranger:
+            refused(stranger.call("MSG.POST", "user", "-", "TEXT", "x" * 20000), "TOOBIG", "16384")
         refused(client.call("AUTH", "wrong"), "WRONGPASS")
         refused(client.call("AUTH", "secre"), "WRONGPASS")
         refused(client.call("AUTH", ""), "WRONGPASS")
