@@ -179,17 +179,21 @@ void box_end(struct box_cursor *cursor)
     cursor->cursor = NULL;
 }
 
+static int get(struct reading *reading, const struct key *key, ls_bytes *value,
+               struct ls_error *error)
+{
+    int rc = reading->store->driver->get(reading->txn, key_bytes(key), value);
+    return rc < 0 ? error_code(error, rc) : 0;
+}
+
 int node_read(struct reading *reading, ls_bytes host, struct node *out, struct ls_error *error)
 {
     struct key key;
     ls_bytes value;
     int rc = key_node(&key, host, error);
+    rc = rc < 0 ? rc : get(reading, &key, &value, error);
     if (rc < 0) {
         return rc;
-    }
-    rc = reading->store->driver->get(reading->txn, key_bytes(&key), &value);
-    if (rc < 0) {
-        return error_code(error, rc);
     }
     struct ls_error detail;
     return node_decode(out, value, &detail) < 0 ? damaged(key_bytes(&key), &detail, error) : 0;
@@ -253,12 +257,9 @@ int object_read(struct reading *reading, ls_bytes name, struct object *out, stru
     struct key key;
     ls_bytes value;
     int rc = key_object(&key, name, error);
+    rc = rc < 0 ? rc : get(reading, &key, &value, error);
     if (rc < 0) {
         return rc;
-    }
-    rc = reading->store->driver->get(reading->txn, key_bytes(&key), &value);
-    if (rc < 0) {
-        return error_code(error, rc);
     }
     struct ls_error detail;
     return object_decode(out, value, &detail) < 0 ? damaged(key_bytes(&key), &detail, error) : 0;

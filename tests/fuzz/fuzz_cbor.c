@@ -7,17 +7,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "check.h"
 #include "codec/cbor.h"
 #include "codec/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)    \
-    do {                    \
-        if (!(condition)) { \
-            abort();        \
-        }                   \
-    } while (0)
 
 /* Longer items are not cut at each byte, which would take quadratic time. */
 #define CUT_SIZE_MAX 64

@@ -8,17 +8,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "check.h"
 #include "codec/cbor.h"
 #include "codec/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)    \
-    do {                    \
-        if (!(condition)) { \
-            abort();        \
-        }                   \
-    } while (0)
 
 static void check_taken(const struct buf *cbor)
 {

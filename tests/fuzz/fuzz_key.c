@@ -8,16 +8,10 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "check.h"
 #include "codec/key.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)    \
-    do {                    \
-        if (!(condition)) { \
-            abort();        \
-        }                   \
-    } while (0)
 
 static void encode_again(struct key *out, const struct key_parts *parts)
 {

@@ -10,17 +10,11 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "check.h"
 #include "resp/reply.h"
 #include "resp/writer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)    \
-    do {                    \
-        if (!(condition)) { \
-            abort();        \
-        }                   \
-    } while (0)
 
 static bool is_aggregate(enum resp_type type)
 {

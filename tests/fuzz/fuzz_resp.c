@@ -9,17 +9,11 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "check.h"
 #include "resp/parser.h"
 #include "resp/writer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)    \
-    do {                    \
-        if (!(condition)) { \
-            abort();        \
-        }                   \
-    } while (0)
 
 /* Limits small enough to be met by small inputs. */
 static const struct resp_limits limits = {.request_size_max = 512, .inline_size_max = 64};
