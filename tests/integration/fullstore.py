@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """Stores that are full, closed or damaged.
 
-Where there is no space - quota, map, disk - what adds is refused with a sentence that names the limit,
-what frees and what reads goes on, nothing promised is lost, and all works again once there is space,
-without a restart. A directory that cannot be written, is of a newer format, is cut short or garbage is
-refused with a clear sentence; nothing hangs, and nothing that was promised is taken back in silence.
+Where there is no space - quota, map, disk - what adds is refused with a sentence that names the
+limit, what frees and what reads goes on, nothing promised is lost, and all works again once there
+is space, without a restart. A directory that cannot be written, is of a newer format, is cut short or
+garbage is refused with a clear sentence; nothing hangs, and nothing that was promised is taken back
+in silence.
 """
 
 import copy
@@ -31,7 +32,7 @@ MIB = 1024 * 1024
 NOBODY = 65534
 
 
-# ---- limits ---------------------------------------------------------------------------------------
+# ---- limits ------------------------------------------------------------------------------------
 
 class Filler:
     """Fills a server to its limit and knows what is in it."""
@@ -44,33 +45,37 @@ class Filler:
         self.sent = 0
 
     def fill(self, limit=1 << 30):
-        """Posts and puts until both are refused; the last refusal."""
-        reason, in_a_row = None, 0
-        while in_a_row < 24:
-            self.sent += 1
-            text = content(f"m{self.sent}", self.random.choice((50, 900, 3000, 12000)))
-            reply = self.client.call("MSG.POST", "user", "-", "TEXT", text)
-            key = f"k{self.sent}".encode()
-            put = self.client.call("OBJ.PUT", key, text)
-            for answer, record in ((reply, self.posts), (put, self.objects)):
-                if isinstance(answer, Error):
-                    refused(answer, "NOSPACE")
-                    reason, in_a_row = answer, in_a_row + 1
-                elif record is self.posts:
-                    self.posts[answer] = text
-                    in_a_row = 0
-                else:
-                    self.objects[key] = (text.encode(), answer)
-                    in_a_row = 0
+        """Posts and puts until all of a pipeline are refused; the last refusal."""
+        while True:
+            batch = []
+            for _ in range(8):
+                self.sent += 1
+                text = content(f"m{self.sent}", self.random.choice((50, 900, 9000, 20000)))
+                batch.append((f"k{self.sent}".encode(), text))
+            commands = [command for key, text in batch for command in (
+                ["MSG.POST", "user", "-", "TEXT", text], ["OBJ.PUT", key, text])]
+            replies = self.client.pipeline(commands)
+            for (key, text), posted, put in zip(batch, replies[::2], replies[1::2]):
+                self.answered(posted, self.posts, posted, text)
+                self.answered(put, self.objects, key, (text.encode(), put))
+            if all(isinstance(reply, Error) for reply in replies):
+                return replies[-1]
             assert self.sent < limit, "it never gets full"
-        return reason
+
+    @staticmethod
+    def answered(reply, records, key, record):
+        if isinstance(reply, Error):
+            refused(reply, "NOSPACE")
+        else:
+            records[key] = record
 
     def has_room(self):
         return not isinstance(self.client.call("MSG.POST", "user", "-", "TEXT", "probe"), Error)
 
     def verify(self):
         """All that was promised, but for what was trimmed, is there, and nothing else of ours."""
-        box = {message[0]: cbor.decode(message[6]) for message in read_box(self.client, only=["TYPE", "U"])}
+        box = {message[0]: cbor.decode(message[6])
+               for message in read_box(self.client, only=["TYPE", "U"])}
         oldest = pairs(self.client.must("MSG.INFO"))["oldest"]
         for clock, text in self.posts.items():
             if clock >= oldest:
@@ -251,7 +256,7 @@ class Steady(threading.Thread):
             self.fault = reason
 
 
-# ---- directories that are refused -----------------------------------------------------------------
+# ---- directories that are refused --------------------------------------------------------------
 
 def fresh_store(given, posts=400):
     """A directory with some of everything, and what is in it."""
@@ -383,7 +388,7 @@ def garbage_for_a_data_file_is_refused(given):
     must_refuse(given, plain, str(plain))
 
 
-# ---- damage -----------------------------------------------------------------------------------------
+# ---- damage ------------------------------------------------------------------------------------
 
 def flip(whole, chance, kind):
     """A damaged copy: a few bits anywhere, or a page of zeros, of noise, or of another page."""
@@ -401,12 +406,13 @@ def flip(whole, chance, kind):
 
 
 def try_server(given, directory, number):
-    """What a server makes of a damaged directory: it refuses, serves, or crashes with a sentence."""
+    """What a server makes of a damaged directory: refuses, serves, or crashes with a sentence."""
     server = Server(given.build, directory).spawn()
     try:
         try:
             wait_until(lambda: server.process.poll() is not None or "ready" in server.log(),
                        f"image {number}: lockstepd to start or to refuse", 20)
+            server.may_end = True
             if server.process.poll() is None:
                 use(server)
                 server.process.terminate()
@@ -439,12 +445,12 @@ def use(server):
                 since = some[-1][0] + 1
             after = ""
             while True:
-                some = client.call("OBJ.SCAN", "", *(["AFTER", after] if after else []), "COUNT", 50)
+                rest = ["AFTER", after] if after else []
+                some = client.call("OBJ.SCAN", "", *rest, "COUNT", 50)
                 if isinstance(some, Error) or not some or some[-1][0] == after:
                     break
                 after = some[-1][0]
-            for number in range(0, 400, 4):
-                client.call("OBJ.PUT", f"k{number}", "again")
+            client.pipeline([["OBJ.PUT", f"k{number}", "again"] for number in range(0, 400, 4)])
             client.call("MSG.POST", "user", "-", "TEXT", "again")
             client.call("MSG.TRIM", "BEFORE", 200)
     except (Closed, ConnectionRefusedError):
@@ -452,8 +458,9 @@ def use(server):
 
 
 def damage_is_refused_or_reported(given):
-    """Flipped bits and broken pages: lockstep check says 1 or finds nothing wrong, and then all that
-    was promised is there; a server refuses, answers, or crashes with a sentence; nothing hangs."""
+    """Flipped bits and broken pages: lockstep check says 1 or finds nothing wrong, and then all
+    that was promised is there; a server refuses, answers, or crashes with a sentence; nothing
+    hangs."""
     directory, filler = fresh_store(given)
     whole = (directory / "data.mdb").read_bytes()[:pages_used(given, directory) * 4096]
     chance = random.Random(given.seed)
@@ -464,7 +471,7 @@ def damage_is_refused_or_reported(given):
         (directory / "lock.mdb").unlink(missing_ok=True)
         done = given.build.cli("check", directory)
         assert done.returncode in (0, 1), \
-            f"image {number} ({kind}): check ended with {done.returncode}\n{done.stdout}{done.stderr}"
+            f"image {number} ({kind}): exit {done.returncode}\n{done.stdout}{done.stderr}"
         if done.returncode == 1:
             assert done.stdout + done.stderr, f"image {number}: check said nothing"
         else:
@@ -472,7 +479,8 @@ def damage_is_refused_or_reported(given):
         outcome = f"{'clean' if done.returncode == 0 else 'fault'}, " + \
             try_server(given, directory, number)
         counts[outcome] = counts.get(outcome, 0) + 1
-    print(f"    {given.images} images: " + "; ".join(f"{n} {what}" for what, n in sorted(counts.items())))
+    summary = "; ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+    print(f"    {given.images} images: {summary}")
     assert sum(n for what, n in counts.items() if what.startswith("fault")) > given.images // 4, \
         f"damage is hardly ever found: {counts}"
 

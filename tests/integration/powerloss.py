@@ -2,11 +2,11 @@
 """Power loss at random moments under load, many images from each load.
 
 A lockstepd runs on a disk that logs what reaches it, from the making of its directory on; for each
-answer the place in that log is written down. Then directories are built as a power loss at some place
-may have left them: what was flushed is there, of the rest anything, whole, cut or not. On each,
-`lockstep check` finds nothing wrong, a server opens it, every write that was answered before the place
-is there, none twice and none torn, no clock is behind what was given out, and numbered posts go on
-where they were.
+answer the place in that log is written down. Then directories are built as a power loss at some
+place may have left them: what was flushed is there, of the rest anything, whole, cut or not. On
+each, `lockstep check` finds nothing wrong, a server opens it, every write that was answered before
+the place is there, none twice and none torn, no clock is behind what was given out, and numbered
+posts go on where they were.
 """
 
 import os
@@ -50,7 +50,8 @@ def numbered(client, ledger, view):
     for name, host in ledger.hosts.items():
         if not host:
             continue
-        there = [int(post.tag.split(".")[1]) for post in ledger.lanes[name] if post.tag in view.posts]
+        there = [int(post.tag.split(".")[1]) for post in ledger.lanes[name]
+                 if post.tag in view.posts]
         last = client.must("NODE.JOIN", host, "ID", uuid.uuid5(uuid.NAMESPACE_DNS, host))[2]
         if there:
             assert last == max(there), f"{host}: the last number is {last}, posted is {max(there)}"
@@ -78,20 +79,20 @@ def run(given, seed, images):
     disk = Disk(log)
     places = disk.places()
     early = places[:min(len(places), 60)]  # the making of the store
-    chosen = sorted(chance.choice(early if number % 10 == 0 else places) for number in range(images))
+    chosen = sorted(chance.choice(early if number % 10 == 0 else places)
+                    for number in range(images))
     for number, place in enumerate(chosen):
         disk.play(place)
         image = room / "image"
         mode = disk.write(image, chance)
         try:
-            if number % 2 and (image / "data").exists():  # these two are mapped: anything may be in them
-                for name in ("lock.mdb", "wake"):
+            if number % 2 and (image / "data").exists():
+                for name in ("lock.mdb", "wake"):  # mapped: anything may be in them
                     shutil.copy(room / "disk/data" / name, image / "data" / name)
             examine(given, image / "data", ledger, place)
         except Exception as reason:
-            kept = room / "image"
-            raise AssertionError(f"seed {seed}, image {number} at {place} of {places[-1]} ({mode}), "
-                                 f"{kept}: {reason}") from reason
+            raise AssertionError(f"seed {seed}, image {number} at {place} of {places[-1]} "
+                                 f"({mode}): {reason}") from reason
         shutil.rmtree(image)
     shutil.rmtree(room)
     return len(ledger.given)

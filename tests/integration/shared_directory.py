@@ -2,8 +2,8 @@
 """Two lockstepd and four embedded processes write to one directory at once.
 
 There is one order: no clock is given twice, and every watcher, in whichever process, sees the same
-sequence, soon. A process that is killed at a random moment blocks nobody, and what it was promised is
-there.
+sequence, soon. A process that is killed at a random moment blocks nobody, and what it was promised
+is there.
 """
 
 import os
@@ -121,10 +121,12 @@ def audit(box, writers):
     given = dict(box)
     for writer in writers:
         for text, clock in writer.posts().items():
-            assert texts.get(text) == clock, f"{text}: promised at {clock}, found at {texts.get(text)}"
+            assert texts.get(text) == clock, \
+                f"{text}: promised at {clock}, found at {texts.get(text)}"
         for first, count in writer.ranges():
             for clock in range(first, first + count):
-                assert clock not in given, f"clock {clock} is of CLOCK.NEXT {first} and {given[clock]}"
+                assert clock not in given, \
+                    f"clock {clock} is of CLOCK.NEXT {first} and of {given[clock]}"
                 given[clock] = f"CLOCK.NEXT {first}"
     for name in {text.split(".")[0] for text in texts}:
         numbers = [int(text.split(".")[1]) for _, text in box if text.split(".")[0] == name]
@@ -132,7 +134,7 @@ def audit(box, writers):
 
 
 def six_writers_make_one_order(given):
-    """Two servers and four embedded processes; a watcher through each server and in two processes."""
+    """Two servers, four embedded processes; a watcher through each server and in two processes."""
     directory = scratch("shared") / "data"
     with Server(given.build, directory) as one, Server(given.build, directory) as two:
         followers = [server.client(hello=3) for server in (one, two)]
@@ -153,7 +155,8 @@ def six_writers_make_one_order(given):
         audit(box, posters + served)
         assert all(writer.posts() for writer in posters + served), "a writer had no turn"
         for watcher in watchers:
-            wait_until(lambda w=watcher: len(w.seen()) >= len(box), "an embedded watcher to see all")
+            wait_until(lambda w=watcher: len(w.seen()) >= len(box),
+                       "an embedded watcher to see all")
             assert watcher.seen() == box, "an embedded watcher saw something else"
             watcher.kill()
         for follower in followers:
@@ -191,23 +194,22 @@ def waiters_in_every_process_wake(given):
             delays += [int(line[3]) - times[int(line[1])] for line in watcher.lines
                        if line[0] == "seen"]
             watcher.kill()
-    print(f"    from before a post to its sight elsewhere: median {statistics.median(delays) / 1e6:.1f} ms,"
-          f" longest {max(delays) / 1e6:.1f} ms of {len(delays)}")
+    print(f"    from before a post to its sight elsewhere: median "
+          f"{statistics.median(delays) / 1e6:.1f} ms, longest {max(delays) / 1e6:.1f} ms "
+          f"of {len(delays)}")
     assert max(delays) < 1e9, f"a waiter woke after {max(delays) / 1e6:.0f} ms"
     assert statistics.median(delays) < 100e6, f"waiters wake after {statistics.median(delays)} ns"
 
 
 def embedded_post(given, directory, number, times):
-    began = time.monotonic_ns()
-    done = subprocess.run([str(given.build.poster), f"lmdb:{directory}", "post", f"w{number}", "1", "0"],
-                          capture_output=True, text=True, timeout=20, check=True)
+    command = [given.build.poster, f"lmdb:{directory}", "post", f"w{number}", "1", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     line = done.stdout.split()
     times[int(line[1])] = int(line[3])
-    return began
 
 
 def server_delay(servers, clock, times):
-    """How long until a blocked read on each server has the message; it is there already, or soon."""
+    """How long until a blocked read on each server has the message."""
     delays = []
     for server in servers:
         with server.client() as client:

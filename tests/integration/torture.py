@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""What clients may do to a server: garbage, claims, silence, greed, sloth, depth, haste. Each gets a
-clear error or nothing; the others do not notice; memory stays bounded."""
+"""What clients may do to a server: garbage, claims, silence, greed, sloth, depth, haste. Each gets
+a clear error or nothing; the others do not notice; memory stays bounded."""
 
 import errno
 import hashlib
@@ -35,13 +35,16 @@ def raise_file_limit():
     return most
 
 
-def post_rate(client, seconds=0.4):
-    """Posts a second, one at a time."""
-    began, count = time.monotonic(), 0
-    while time.monotonic() - began < seconds:
-        assert client.must("MSG.POST", "user", "-", "TEXT", "steady") > 0
-        count += 1
-    return count / (time.monotonic() - began)
+def post_rate(client, tries=5, seconds=0.15):
+    """Posts a second, one at a time, in the best of a few tries."""
+    best = 0
+    for _ in range(tries):
+        began, count = time.monotonic(), 0
+        while time.monotonic() - began < seconds:
+            assert client.must("MSG.POST", "user", "-", "TEXT", "steady") > 0
+            count += 1
+        best = max(best, count / (time.monotonic() - began))
+    return best
 
 
 class Neighbour(threading.Thread):
@@ -76,7 +79,7 @@ class Neighbour(threading.Thread):
         assert self.longest < 5, f"the neighbour waited {self.longest:.1f} s"
 
 
-# ---- bytes that are no commands -------------------------------------------------------------------
+# ---- bytes that are no commands ----------------------------------------------------------------
 
 COMMANDS = [
     ["MSG.POST", "user", "-", "JSON", '{"a":[1,2,3]}'], ["MSG.READ", "-", "COUNT", 3], ["PING"],
@@ -85,10 +88,11 @@ COMMANDS = [
     ["RELAY.SEND", "BROADCAST", "TEXT", "x"], ["CONFIG", "GET", "*"], ["CLIENT", "LIST"], ["INFO"],
 ]
 SPECIAL = [
-    b"", b"\r\n" * 1000, b"\0" * 5000, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\xff" * 300, b"*", b"*-1\r\n",
+    b"", b"\r\n" * 1000, b"\0" * 5000, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\xff" * 300,
+    b"*", b"*-1\r\n", b"'unbalanced\r\n", b"PING " + b"x" * 100000,
     b"*0\r\n" * 100, b"*1\r\n$-1\r\n", b"*1\r\n$4\r\nPING", b"*1\r\n$4\r\nPINGxx", b"*1\r\n:1\r\n",
-    b"*99999999999999999999\r\n", b"*2\r\n$3\r\nGET\r\n$536870913\r\n", b"$5\r\nhello\r\n", b"'unbalanced\r\n",
-    b"PING " + b"x" * 100000, b"*1048577\r\n", b"*1\r\n$1048577000\r\n", b"*-9223372036854775808\r\n",
+    b"*99999999999999999999\r\n", b"*2\r\n$3\r\nGET\r\n$536870913\r\n", b"$5\r\nhello\r\n",
+    b"*1048577\r\n", b"*1\r\n$1048577000\r\n", b"*-9223372036854775808\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"MSG.POST user - TEXT \"\\x00\\xff\"\r\n",
 ]
 
@@ -148,7 +152,7 @@ def garbage_on_the_port_harms_nobody(given):
 
 
 def claims_of_length_take_no_memory(given):
-    """A command that says it is long costs what has arrived of it, and is refused past its limit."""
+    """A command that says it is long costs what has arrived of it; past its limit it is refused."""
     with new_server(given) as server, server.client() as client:
         client.must("PING")
         before = server.memory()
@@ -173,14 +177,14 @@ def claims_of_length_take_no_memory(given):
         client.must("PING")
 
 
-# ---- many, and silent -----------------------------------------------------------------------------
+# ---- many, and silent --------------------------------------------------------------------------
 
 def ten_thousand_silent_connections_slow_nobody(given):
-    """They cost a few KB each; a client among them works as before; one more than allowed is told."""
+    """They cost little; a client among them works as before; one more than allowed is told so."""
     most = raise_file_limit()
     wanted = min(10000, most - 500)
-    with new_server(given, "--connections-max", str(wanted + 1)) as server, server.client() as client:
-        post_rate(client)
+    server = new_server(given, "--connections-max", str(wanted + 1))
+    with server, server.client() as client:
         alone = post_rate(client)
         before = server.memory()
         silent = [socket.create_connection(("127.0.0.1", server.port), 20) for _ in range(wanted)]
@@ -220,8 +224,8 @@ def a_client_that_never_reads_is_bounded(given):
 
 
 def a_watcher_that_never_reads_costs_nothing(given):
-    """Much is posted past watchers of messages and of objects that read nothing; then they read, and
-    nothing was skipped."""
+    """Much is posted past watchers of messages and of objects that read nothing; then they read,
+    and nothing was skipped."""
     with new_server(given) as server, server.client() as client:
         watcher = server.client(hello=3)
         watcher.must("MSG.WATCH", "$", "TYPE", "U")
@@ -235,13 +239,14 @@ def a_watcher_that_never_reads_costs_nothing(given):
             commands += [["OBJ.PUT", f"o{i}", payload + str(number)] for i in range(20)]
             clocks += client.pipeline(commands)[:1000]
         grown = server.memory() - before
-        print(f"    {given.megabytes} MB posted past a silent watcher: RssAnon grew by {grown} bytes")
+        print(f"    {given.megabytes} MB past a silent watcher: RssAnon grew by {grown} bytes")
         assert grown < 2 * MIB, f"{given.megabytes} MB past a silent watcher took {grown} bytes"
         for clock in clocks:
             seen = watcher.push()
             assert (seen[0], seen[1][0]) == (b"message", clock), f"expected {clock}: {seen[:40]}"
         last = {}
-        while len(last) < 20 or any(not value.endswith(str(number).encode()) for value in last.values()):
+        newest = (payload + str(number)).encode()
+        while len(last) < 20 or any(value != newest for value in last.values()):
             frame = objects.push()
             if frame[0] == b"object":
                 last[frame[1]] = frame[2]
@@ -294,7 +299,7 @@ def read_streams(watchers, size):
     return [hashlib.sha256(data).hexdigest() for data in state.values()]
 
 
-# ---- limits ---------------------------------------------------------------------------------------
+# ---- limits ------------------------------------------------------------------------------------
 
 def a_post_of_one_mebibyte_is_taken_and_one_byte_more_is_not(given):
     with new_server(given) as server, server.client() as client:
@@ -337,7 +342,8 @@ def deep_nesting_is_refused(given):
             refused(post(kind, make(129)), "BAD" + kind)
             refused(post(kind, make(150000)), "BAD" + kind)
         refused(post("CBOR", cbor_tags(500000)), "BADCBOR")
-        for broken in (b"", b"\x81", b"\x00\x00", b"\xff", b"\x5f\x41", b"\x1c", b"\x7a\xff\xff\xff\xff"):
+        for broken in (b"", b"\x81", b"\x00\x00", b"\xff", b"\x5f\x41", b"\x1c",
+                       b"\x7a\xff\xff\xff\xff"):
             refused(post("CBOR", broken), "BADCBOR")
         for broken in (b"", b"[", b"1 2", b'{"a"}', b'"\xff"', b"nul", b'"\\ud800"'):
             refused(post("JSON", broken), "BADJSON")

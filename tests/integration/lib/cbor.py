@@ -1,4 +1,4 @@
-"""Just enough CBOR to read what the box holds: integers, bytes, text, arrays, maps, simple values."""
+"""Just enough CBOR to read what the box holds."""
 
 
 def text(string):

@@ -207,14 +207,15 @@ class Audit:
                     seen = clock
                 elif post.clock is None or post.clock >= self.view.oldest:
                     assert not self.promised(post.place), \
-                        f"'{post.tag}' was promised at {post.clock} (place {post.place}) and is lost"
+                        f"'{post.tag}', promised at {post.clock} (place {post.place}), is lost"
                     if seen is not None or not self.ledger.trims:
                         missing = post.tag
 
     def trims(self):
         """Discarded is what was asked for, and nothing else."""
         asked = max((before for before, _ in self.ledger.trims), default=0)
-        done = max((before for before, place in self.ledger.trims if self.promised(place)), default=0)
+        done = max((before for before, place in self.ledger.trims if self.promised(place)),
+                   default=0)
         view = self.view
         assert not view.box or view.oldest >= done, \
             f"trimmed before {done}, but {view.oldest} is there"
@@ -260,7 +261,7 @@ class Audit:
             else:
                 continue
             assert len(set(there)) == 1, \
-                f"of a transaction of {[key for key, _ in group]} (clocks {clocks}) is there: {there}"
+                f"transaction of {[key for key, _ in group]}, clocks {clocks}, is there: {there}"
 
     def shared(self):
         """Of all who swapped the same state, one won."""

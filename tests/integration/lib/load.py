@@ -1,6 +1,7 @@
 """Threads that load a server and write down in a ledger what they sent and what was answered.
 
-Each ends when its connection does, or when told to. A reply that may not be is a fault of the ledger.
+Each ends when its connection does, or when told to. A reply that may not be is a fault of the
+ledger.
 """
 
 import random
@@ -87,7 +88,7 @@ class Numbered(Worker):
         numbers = [int(post.tag.split(".")[1]) for post in self.lane]
         answered = int(settled[-1].tag.split(".")[1]) if settled else 0
         assert answered <= last <= (numbers[-1] if numbers else last), \
-            f"{self.name} joined with last number {last}; answered were {answered}, sent {numbers[-1:]}"
+            f"{self.name} joined, last number {last}; answered {answered}, sent {numbers[-1:]}"
         for post in self.lane:
             number = int(post.tag.split(".")[1])
             assert (post.clock is not None) == (number <= last), \
@@ -242,7 +243,8 @@ class Load:
         kinds += [(Clocks, f"clocks{label}")]
         if trim:
             kinds += [(Trimmer, f"trim{label}")]
-        self.workers = [kind(name, port, ledger, f"{seed} {label}", self.stop) for kind, name in kinds]
+        self.workers = [kind(name, port, ledger, f"{seed} {label}", self.stop)
+                        for kind, name in kinds]
         self.ledger = ledger
 
     def start(self):

@@ -106,6 +106,7 @@ class Server:
         self.user = user
         self.process = None
         self.port = None
+        self.may_end = False
         self.log_path = scratch("log") / "lockstepd.log"
 
     def __enter__(self):
@@ -122,6 +123,7 @@ class Server:
             self.process = spawn(command, self.environment, self.user, stderr=log,
                                  stdin=subprocess.DEVNULL)
         self.port = None
+        self.may_end = False
         return self
 
     def start(self, seconds=30):
@@ -133,6 +135,7 @@ class Server:
     def _is_ready(self):
         log = self.log()
         if self.process.poll() is not None:
+            self.may_end = True
             raise AssertionError(f"lockstepd ended with {self.process.returncode}:\n{log}")
         found = re.search(r"listening on 127\.0\.0\.1:(\d+)", log)
         if found and re.search(r": ready$", log, re.MULTILINE):
@@ -146,22 +149,28 @@ class Server:
         return Client(self.port, **options)
 
     def kill(self):
-        """kill -9, and gone when this returns."""
-        if self.process is not None:
-            if self.process.poll() is None:
-                self.process.kill()
-            self.process.wait()
-            _running.remove(self.process)
-            self.process = None
+        """kill -9, and gone when this returns. That it ended by itself before is a failure, where
+        neither stop nor ended was called."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        _running.remove(process)
+        by_itself = process.poll() is not None and not self.may_end
+        process.kill()
+        process.wait()
+        if by_itself:
+            raise AssertionError(f"lockstepd ended with {process.returncode}:\n{self.log()}")
 
     def stop(self, seconds=20):
         """SIGTERM; it must finish in order."""
+        self.may_end = True
         self.process.terminate()
         code = self.process.wait(seconds)
         assert code == 0, f"lockstepd ended with {code} after SIGTERM:\n{self.log()}"
 
     def ended(self, seconds=20):
         """Its exit code, when it ends by itself."""
+        self.may_end = True
         return self.process.wait(seconds)
 
     def memory(self, field="RssAnon"):

@@ -22,7 +22,7 @@ def arguments(description, **defaults):
 
 
 def run(tests, given):
-    """Runs each test function on the arguments; exits with 1 if one fails, naming it and the seed."""
+    """Runs each test on the arguments; exits with 1 if one fails, naming it and the seed."""
     failed = 0
     chosen = [test for test in tests if given.only in test.__name__]
     for test in chosen:
