@@ -95,7 +95,8 @@ static int admit(const struct conn *conn, const struct command *command, size_t 
         for (size_t i = 0; command->name[i] != '\0'; i++) {
             lower[i] = (char)tolower((unsigned char)command->name[i]);
         }
-        return error_set(error, LS_EINVAL, 0, "wrong number of arguments for '%s' command: expected %s%s%s", lower,
+        return error_set(error, LS_EINVAL, 0,
+                         "wrong number of arguments for '%s' command: expected %s%s%s", lower,
                          command->name, command->arguments[0] == '\0' ? " alone" : " ",
                          command->arguments);
     }

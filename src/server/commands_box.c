@@ -108,7 +108,10 @@ static int parse_from(struct call *call, uint64_t *from)
     ls_bytes text = call->argv[1];
     bool oldest = bytes_equal(text, bytes_of_text("-"));
     if (!oldest && !bytes_equal(text, bytes_of_text("$"))) {
-        return arg_number(text, "a clock that is not - or $", from, call->error);
+        int rc = arg_number(text, "a clock", from, call->error);
+        return rc == 0 ? 0
+                       : arg_refuse(call->error, text,
+                                    "a clock, - for the oldest kept or $ for after the newest");
     }
     const struct box_state *box = reads_box(&call->server->reads, call->error);
     if (box == NULL) {

@@ -67,6 +67,12 @@ static bool print_and_end(int argc, char **argv)
     return false;
 }
 
+/* A value that cannot be is wrong usage, whether that shows when it is read or when it is used. */
+static int exit_status(int code)
+{
+    return code == LS_EINVAL ? 2 : 1;
+}
+
 int main(int argc, char **argv)
 {
     struct config config;
@@ -80,16 +86,17 @@ int main(int argc, char **argv)
     }
     int rc = config_read_flags(&config, argc, argv, &error);
     if (rc != 0) {
-        fprintf(stderr, "lockstepd: %s\n", error.text);
+        fprintf(stderr, "lockstepd: %s%s\n", error.text,
+                rc == LS_EINVAL ? "; see lockstepd --help" : "");
         config_free(&config);
-        return rc == LS_EINVAL ? 2 : 1;
+        return exit_status(rc);
     }
     log_set_level((enum log_level)config.log_level);
     install_signals();
     command_index();
-    if (server_run(&config, &error) != 0) {
+    rc = server_run(&config, &error);
+    if (rc != 0) {
         log_write(LOG_ERROR, "%s", error.text);
-        return 1;
     }
-    return 0;
+    return rc == 0 ? 0 : exit_status(rc);
 }

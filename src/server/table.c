@@ -25,10 +25,11 @@ const struct command commands[] = {
 
     {"MSG.POST", "box", 5, -1, W | F, 0, 0, 0,
      "type event [TO host] [CLOCK clock] [SEQ n] CBOR bytes|JSON text|TEXT utf-8",
-     "Posts a message. The type is user (U), database (D) or collection (C); the event is created "
-     "(C), updated (U), deleted (D), for users any one byte, or - for none. CLOCK carries the "
-     "poster's own clock. SEQ, from a joined node, posts exactly once: n is the node's last number "
-     "plus one; the last number again gives its clock again and posts nothing.",
+     "Posts a message. The type is database (D) or collection (C), with the event created (C), "
+     "updated (U) or deleted (D); or user (U), with any one byte as the event, or - for none. The "
+     "message's clock will be greater than CLOCK, the poster's own. SEQ, from a joined node, posts "
+     "exactly once: n is the node's last number plus one; the last number again gives its clock "
+     "again and posts nothing.",
      "integer: the message's clock, once it is durable; SEQGAP or DUPLICATE with last=N",
      command_msg_post},
     {"MSG.READ", "box", 2, -1, R, 0, 0, 0,
