@@ -180,8 +180,8 @@ typedef struct ls_options {
     /* lmdb: and mem: only. */
     bool no_create; /* LS_ENOTFOUND where the directory is not there yet */
     bool read_only; /* every change is LS_EREADONLY */
-    bool no_sync;   /* do not flush: a power loss may take the newest writes, a crash of the process
-                     * does not */
+    bool no_sync;   /* do not flush: a power loss may take the newest writes or damage the store, a
+                     * crash of the process does not */
     uint64_t quota; /* bytes the store may take on disk; 0: no limit */
     uint64_t map_size_max;     /* bytes of address space; 0: 1 TiB, less where the system refuses */
     uint64_t retention_age_ms; /* discard messages older than this; 0: keep */

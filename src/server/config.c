@@ -29,7 +29,8 @@ const struct setting settings[] = {
     {"store", SETTING_TEXT, false, AT(store), "/var/lib/lockstep", 0, 0,
      "Where the data is: lmdb:DIR, a bare DIR, or mem: for a private store that goes away."},
     {"sync", SETTING_YESNO, false, AT(sync), "yes", 0, 0,
-     "Flush to disk before a write is answered. With no, a power loss can take the newest writes."},
+     "Flush to disk before a write is answered. With no, a power loss can take "
+     "the newest writes or damage the store; a crash of the server cannot."},
     {"quota", SETTING_SIZE, true, AT(quota), "0", 0, NO_LIMIT,
      "Bytes the store may take on disk; 0 is no limit."},
     {"map-size", SETTING_SIZE, false, AT(map_size), "0", 0, NO_LIMIT,
