@@ -262,6 +262,28 @@ static void what_takes_steps_comes_back_once_with_the_sum(void **state)
     close_all(&s);
 }
 
+static void in_a_hurry_what_takes_steps_is_done_after_one(void **state)
+{
+    enum { COUNT = TRIM_STEP + 7 };
+    (void)state;
+    struct served s;
+    static struct job jobs[COUNT];
+    static struct request *back[COUNT];
+    struct job trim;
+    open_served(&s, open_store("mem:"));
+    for (size_t i = 0; i < COUNT; i++) {
+        job_post(&jobs[i]);
+    }
+    submit(&s, jobs, COUNT);
+    take(&s, back, COUNT);
+    sequencer_hurry(s.sequencer);
+    job_set(&trim, (struct request){.kind = REQUEST_TRIM, .in.trim.before = UINT64_MAX});
+    run_all(&s, &trim, 1);
+    assert_int_equal(trim.request.status, 0);
+    assert_int_equal(trim.request.number, TRIM_STEP);
+    close_all(&s);
+}
+
 static void a_batch_is_bounded_in_bytes(void **state)
 {
     enum { COUNT = 40, SIZE = 1 << 20 };
@@ -746,6 +768,7 @@ int main(void)
         cmocka_unit_test(close_finishes_what_was_submitted),
         cmocka_unit_test(a_sequencer_that_was_given_nothing_closes),
         cmocka_unit_test(what_takes_steps_comes_back_once_with_the_sum),
+        cmocka_unit_test(in_a_hurry_what_takes_steps_is_done_after_one),
         cmocka_unit_test(a_batch_is_bounded_in_bytes),
         cmocka_unit_test(threads_run_side_by_side_and_each_gets_its_own),
         cmocka_unit_test(an_embedded_trim_returns_when_all_its_steps_are_done),
