@@ -60,8 +60,7 @@ int lmdb_scan(struct store_txn *txn, ls_bytes from, ls_bytes to, bool backward,
     cursor->txn = txn;
     cursor->mdb = NULL;
     cursor->backward = backward;
-    /* A bound in a later category, what comes after the last key of this one, bounds nothing. */
-    cursor->has_end = to.size > 0 && cursor->to.data[0] <= cursor->from.data[0];
+    cursor->has_end = to.size > 0;
     cursor->state = SCAN_NEW;
     cursor->edits = txn->edits;
     if (env->dbis[slot] == LMDB_DBI_NONE) {

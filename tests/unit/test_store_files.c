@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "faults.h"
 #include "store_fixture.h"
@@ -406,6 +407,7 @@ static uint64_t make_filled(const char *directory)
     assert_non_null(value);
     memset(value, 'v', 20000);
     value[20000] = 0;
+    put_alone(store, text_key('O', "first"), value);
     for (uint64_t i = 0; i < 40; i++) {
         struct store_txn *txn = begin(store, STORE_WRITE);
         put(store, txn, message_key(i), i % 4 == 0 ? value : "short");
@@ -419,6 +421,10 @@ static uint64_t make_filled(const char *directory)
         commit(store, txn);
     }
     free(value);
+    for (uint64_t i = 0; i < 5; i++) { /* so that the roots move to free pages at the front */
+        put_alone(store, text_key('O', "first"), "short");
+        put_alone(store, message_key(1), "short");
+    }
     struct store_stat stat;
     assert_ok(store->driver->stat(store, &stat, &error));
     store_close(store);
@@ -544,8 +550,8 @@ static void a_root_page_that_is_overwritten_is_refused(void **state)
         }
         write_at(path, page * 4096, before, sizeof before);
     }
-    /* The trees of free pages, of names, and of messages; the other categories are empty. */
-    assert_int_equal(refused, 3);
+    /* The trees of free pages, of names, of messages and of objects; the others are empty. */
+    assert_int_equal(refused, 4);
 }
 
 /* ---- processes ------------------------------------------------------------------------------ */
@@ -618,6 +624,47 @@ static void a_commit_wakes_the_waiters_of_other_processes(void **state)
     assert_true(store->driver->wake_wait(store, word, 60000));
     assert_int_equal(end_of(child), 0);
     store_close(store);
+}
+
+/* Commits when the count of messages is even (or odd), else waits for the other to commit. */
+static void play(struct store *store, uint64_t turn, uint64_t hops)
+{
+    for (uint64_t done = 0; done < hops;) {
+        uint32_t word = store->driver->wake_word(store);
+        done = count(store, 'M');
+        if (done < hops && done % 2 == turn) {
+            put_alone(store, message_key(done), "");
+        } else if (done < hops) {
+            store->driver->wake_wait(store, word, -1);
+        }
+    }
+}
+
+/* Each waits for the other's commit, many times: a waiter that only looked now and then, as for a
+ * writer that died, would take a hundred times as long. */
+static void waking_takes_milliseconds(void **state)
+{
+    enum { HOPS = 100 };
+    const char *directory = directory_of(state);
+    struct store *store = opened(directory);
+    struct timespec start;
+    struct timespec end;
+    pid_t child = new_child();
+    if (child == 0) {
+        struct ls_error error = {0};
+        struct store *own;
+        int result = open_store(&own, directory, &error);
+        if (result == 0) {
+            play(own, 1, HOPS);
+        }
+        _exit(-result);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    play(store, 0, HOPS);
+    assert_int_equal(end_of(child), 0);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    store_close(store);
+    assert_in_range(end.tv_sec - start.tv_sec, 0, 9);
 }
 
 static void a_commit_whose_writer_died_before_its_signal_is_noticed(void **state)
@@ -730,6 +777,10 @@ static void a_child_opens_its_own_and_may_close_what_it_inherited(void **state)
         _exit(result != 0 ? result : add_in_child(directory, 20));
     }
     assert_int_equal(end_of(child), 0);
+    struct ls_error error = {0};
+    struct store_stat stat;
+    assert_ok(store->driver->stat(store, &stat, &error));
+    assert_int_equal(stat.readers, 1);
     assert_value(store, reader, text_key('O', "a"), "one");
     assert_value(store, reader, text_key('C', "sum"), NULL);
     store->driver->abort(reader);
@@ -761,6 +812,7 @@ int main(void)
         EACH(a_root_page_that_is_overwritten_is_refused),
         EACH(writers_of_several_processes_take_turns),
         EACH(a_commit_wakes_the_waiters_of_other_processes),
+        EACH(waking_takes_milliseconds),
         EACH(a_commit_whose_writer_died_before_its_signal_is_noticed),
         EACH(a_writer_that_is_killed_holds_nobody_up_and_leaves_nothing),
         EACH(the_places_of_killed_readers_are_taken_again),
