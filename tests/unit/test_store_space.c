@@ -294,6 +294,26 @@ static void large_values_take_the_pages_of_large_values(void **state)
     assert_messages_whole(fixture);
 }
 
+static void scattered_pages_are_no_room_for_a_large_value(void **state)
+{
+    struct fixture *fixture = opened(state, 8 * MIB, 0);
+    const struct store_driver *driver = fixture->store->driver;
+    struct ls_error error = {0};
+    fill(fixture, 10, 3000, &error); /* a page each */
+    uint64_t last = fixture->next;
+    for (uint64_t clock = 0; clock < last; clock += 2) {
+        struct store_txn *txn = begin(fixture->store, STORE_WRITE);
+        struct key key = message_key(clock);
+        assert_ok(driver->room(txn, STORE_ROOM_FREE, 0, &error));
+        assert_ok(driver->del(txn, key_bytes(&key), &error));
+        commit(fixture->store, txn);
+    }
+    assert_true(stat_of(fixture->store).bytes_free > 3 * MIB);
+    assert_int_equal(post(fixture, 1, MIB, &error), LS_ENOSPACE);
+    assert_ok(post(fixture, 100, 3000, &error));
+    assert_in_range(stat_of(fixture->store).bytes_file, 0, 8 * MIB);
+}
+
 static void a_reader_that_keeps_old_pages_delays_room_and_no_longer(void **state)
 {
     struct fixture *fixture = opened(state, 4 * MIB, 0);
@@ -415,6 +435,7 @@ int main(void)
         EACH_DRIVER(a_quota_takes_hold_while_running),
         EACH_DRIVER(a_ring_of_messages_stays_below_its_quota),
         EACH_DRIVER(large_values_take_the_pages_of_large_values),
+        EACH_DRIVER(scattered_pages_are_no_room_for_a_large_value),
         EACH_DRIVER(a_reader_that_keeps_old_pages_delays_room_and_no_longer),
         EACH_DRIVER(what_was_not_announced_is_refused_by_the_map_and_undone),
         EACH_DRIVER(a_refused_promise_is_not_counted),
