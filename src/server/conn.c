@@ -461,18 +461,8 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 
 /* ---- the beginning of a connection ---- */
 
-static void init_socket(struct conn *conn, uv_handle_type type)
-{
-    uv_loop_t *loop = &conn->server->loop;
-    if (type == UV_NAMED_PIPE) {
-        uv_pipe_init(loop, &conn->socket.pipe, 0);
-    } else {
-        uv_tcp_init(loop, &conn->socket.tcp);
-    }
-    conn->socket.handle.data = conn;
-}
-
-struct conn *conn_accept(struct server *server, uv_stream_t *listener)
+/* A connection whose socket is not connected yet. */
+static struct conn *conn_new(struct server *server, uv_handle_type type)
 {
     struct conn *conn = calloc(1, sizeof *conn);
     if (conn == NULL) {
@@ -483,12 +473,33 @@ struct conn *conn_accept(struct server *server, uv_stream_t *listener)
     conn->proto = 2;
     conn->created_ms = server_now_ms(server);
     conn->active_ms = conn->created_ms;
-    conn->parser.limits.request_size_max = server->config.request_max;
     conn->parser.limits.inline_size_max = INLINE_SIZE_MAX;
-    init_socket(conn, listener->type);
+    if (type == UV_NAMED_PIPE) {
+        uv_pipe_init(&server->loop, &conn->socket.pipe, 0);
+    } else {
+        uv_tcp_init(&server->loop, &conn->socket.tcp);
+    }
+    conn->socket.handle.data = conn;
     list_append(&server->conns, &conn->all);
     server->conn_count++;
     server->stats.connections++;
+    return conn;
+}
+
+/* Begins to read: NULL where it cannot. */
+static struct conn *conn_begin(struct conn *conn)
+{
+    update_reading(conn);
+    log_write(LOG_DEBUG, "client %llu came", (unsigned long long)conn->id);
+    return conn->closed ? NULL : conn;
+}
+
+struct conn *conn_accept(struct server *server, uv_stream_t *listener)
+{
+    struct conn *conn = conn_new(server, listener->type);
+    if (conn == NULL) {
+        return NULL;
+    }
     if (uv_accept(listener, &conn->socket.stream) != 0) {
         conn_close(conn);
         return NULL;
@@ -498,9 +509,20 @@ struct conn *conn_accept(struct server *server, uv_stream_t *listener)
         unsigned keepalive = (unsigned)server->config.tcp_keepalive;
         uv_tcp_keepalive(&conn->socket.tcp, keepalive > 0, keepalive);
     }
-    update_reading(conn);
-    log_write(LOG_DEBUG, "client %llu came", (unsigned long long)conn->id);
-    return conn->closed ? NULL : conn;
+    return conn_begin(conn);
+}
+
+struct conn *conn_adopt(struct server *server, int fd)
+{
+    struct conn *conn = conn_new(server, UV_NAMED_PIPE);
+    if (conn == NULL) {
+        return NULL;
+    }
+    if (uv_pipe_open(&conn->socket.pipe, fd) != 0) {
+        conn_close(conn);
+        return NULL;
+    }
+    return conn_begin(conn);
 }
 
 void conn_address(const struct conn *conn, bool local, char *out, size_t size)

@@ -99,6 +99,9 @@ struct conn {
 /* Takes the next client of a listening stream: NULL where there is no memory or it is gone. */
 struct conn *conn_accept(struct server *server, uv_stream_t *listener);
 
+/* Takes a connected Unix socket: NULL as above; the descriptor is then still the caller's. */
+struct conn *conn_adopt(struct server *server, int fd);
+
 /* Where replies go. Marks the connection for the end of the turn. */
 struct buf *conn_out(struct conn *conn);
 

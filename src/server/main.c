@@ -94,7 +94,11 @@ int main(int argc, char **argv)
     log_set_level((enum log_level)config.log_level);
     install_signals();
     command_index();
-    rc = server_run(&config, &error);
+    struct server *server;
+    rc = server_open(&server, &config, &error);
+    if (rc == 0) {
+        rc = server_run(server, &error);
+    }
     if (rc != 0) {
         log_write(LOG_ERROR, "%s", error.text);
     }

@@ -404,6 +404,7 @@ static int start(struct server *server, struct ls_error *error)
 
 static void server_free(struct server *server)
 {
+    uv_loop_close(&server->loop);
     reads_end(&server->reads);
     if (server->store != NULL) {
         store_close(server->store);
@@ -420,31 +421,33 @@ static void server_free(struct server *server)
     free(server);
 }
 
-int server_run(struct config *config, struct ls_error *error)
+int server_open(struct server **out, struct config *config, struct ls_error *error)
 {
     struct server *server = calloc(1, sizeof *server);
-    if (server == NULL) {
-        config_free(config);
-        return error_code(error, LS_ENOMEM);
-    }
-    server->config = *config;
-    int rc = uv_loop_init(&server->loop);
+    int rc = server == NULL ? UV_ENOMEM : uv_loop_init(&server->loop);
     if (rc != 0) {
         config_free(config);
         free(server);
         return error_set(error, LS_EIO, 0, "cannot make an event loop: %s", uv_strerror(rc));
     }
+    server->config = *config;
     init_handles(server);
     rc = start(server, error);
-    if (rc != 0) {
-        listen_close(server);
-        close_all(server);
+    if (rc == 0) {
+        *out = server;
+        return 0;
     }
+    listen_close(server);
+    close_all(server);
     uv_run(&server->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&server->loop);
-    if (rc == 0 && server->failed) {
-        rc = error_set(error, LS_EIO, 0, "it could not start");
-    }
+    server_free(server);
+    return rc;
+}
+
+int server_run(struct server *server, struct ls_error *error)
+{
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    int rc = server->failed ? error_set(error, LS_EIO, 0, "it could not start") : 0;
     server_free(server);
     return rc;
 }

@@ -89,8 +89,13 @@ struct server {
 
 #define INPUT_SIZE ((size_t)256 * 1024)
 
-/* Runs until it is told to stop. The sentence says why it could not start. */
-int server_run(struct config *config, struct ls_error *error);
+/* Starts everything but the loop; takes the settings over, whatever it returns. The sentence says why
+ * it could not start. */
+int server_open(struct server **out, struct config *config, struct ls_error *error);
+
+/* Runs the loop until server_stop has let everything end, and frees the server. LS_EIO where it could
+ * not let clients in. */
+int server_run(struct server *server, struct ls_error *error);
 
 /* Stops in an orderly way: no new clients or commands, what was submitted is answered. */
 void server_stop(struct server *server, const char *why);
