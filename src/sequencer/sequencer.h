@@ -48,8 +48,8 @@ void sequencer_set_time(struct sequencer *sequencer, uint64_t (*now_ns)(void *co
  * loop. */
 int sequencer_start(struct sequencer *sequencer, void (*done)(void *context), void *context,
                     struct ls_error *error);
-/* From now on a request that wants to run again is done instead, with what it has so far: for an end
- * that is not to wait for a long trim. Any thread. */
+/* From now on a request that wants to run again is done instead, with what it has so far: for an
+ * end that is not to wait for a long trim. Any thread. */
 void sequencer_hurry(struct sequencer *sequencer);
 /* Takes a list linked by `next`, first to last. Any thread. */
 void sequencer_submit(struct sequencer *sequencer, struct request *first, struct request *last);

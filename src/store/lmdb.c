@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The LMDB driver: transactions, get, put, del, and the table of its functions. Opening is in
- * lmdb_open.c, cursors in lmdb_scan.c, limits in lmdb_space.c, waking in wake.c, the order of writers
- * in turn.c.
+ * lmdb_open.c, cursors in lmdb_scan.c, limits in lmdb_space.c, waking in wake.c, the order of
+ * writers in turn.c.
  *
  * What makes it quick: a read transaction is an old one renewed, with its slot in LMDB's table;
  * appends of one transaction share a cursor, which LMDB leaves standing on the last leaf.
@@ -205,8 +205,8 @@ static int lmdb_begin(struct store *base, enum store_mode mode, struct store_txn
     return mode == STORE_READ ? begin_read(store, out, error) : begin_write(store, out, error);
 }
 
-/* LMDB reuses what a commit freed only after the next one. Where somebody was refused and now may wait
- * for these pages, the next one is made at once: a record is put as it is. */
+/* LMDB reuses what a commit freed only after the next one. Where somebody was refused and now may
+ * wait for these pages, the next one is made at once: a record is put as it is. */
 static bool commit_once_more(struct lmdb_env *env)
 {
     MDB_txn *mdb;

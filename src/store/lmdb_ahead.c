@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writing ahead. A block that was allocated but never written costs the file system an entry in its
- * journal at the flush that follows its first write, about as much as the flush itself. While commits
- * are small, zeros are written over the blocks ahead of the last page in use, many at a time, so that
- * a commit only overwrites. While they are large that would only write everything twice.
+ * journal at the flush that follows its first write, about as much as the flush itself. While
+ * commits are small, zeros are written over the blocks ahead of the last page in use, many at a
+ * time, so that a commit only overwrites. While they are large that would only write everything
+ * twice.
  *
  * Under the write lock. What fails here costs speed and nothing else.
  */

@@ -90,8 +90,8 @@ static int count_free(struct lmdb_store *store, uint64_t before, uint64_t run, u
     return 0;
 }
 
-/* Free pages that LMDB may take in the write transaction of this number: those that were freed before
- * the commit before the last, and that no reader sees. */
+/* Free pages that LMDB may take in the write transaction of this number: those that were freed
+ * before the commit before the last, and that no reader sees. */
 static int count_usable(struct store_txn *txn, uint64_t number, uint64_t *out,
                         struct ls_error *error)
 {
