@@ -21,6 +21,12 @@ struct numbered {
     uint64_t doubtful;    /* the hash of what was posted under it */
 };
 
+struct remote;
+
+/* Takes the turn, to be given up by unlocking it. LS_ECONN where it did not come within the peer's
+ * timeout: nothing was sent. */
+int numbered_turn(struct remote *remote, struct ls_error *error);
+
 /* Connections for reads that wait, idle ones in a stack. */
 #define READERS_MAX 8
 

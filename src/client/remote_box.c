@@ -76,6 +76,17 @@ static uint64_t post_hash(const struct post *post)
     return hash64_parts(parts, sizeof parts / sizeof parts[0], post->to.size);
 }
 
+int numbered_turn(struct remote *remote, struct ls_error *error)
+{
+    struct deadline deadline = deadline_in(remote->peer.timeout_ms);
+    struct timespec at = deadline_time(&deadline);
+    if (pthread_mutex_clocklock(&remote->numbered.turn, CLOCK_MONOTONIC, &at) != 0) {
+        return error_set(error, LS_ECONN, 0,
+                         "the time is up: a numbered post before this one has no answer yet");
+    }
+    return 0;
+}
+
 /* Whether a numbered post is there after this answer cannot be said. */
 static bool leaves_doubt(int code)
 {
@@ -131,8 +142,11 @@ int remote_post(struct ls *handle, const struct post *post, uint64_t *clock, str
     if (!post->once) {
         return send_post(remote, post, 0, clock, error);
     }
-    pthread_mutex_lock(&remote->numbered.turn);
-    int rc = post_numbered(remote, post, clock, error);
+    int rc = numbered_turn(remote, error);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = post_numbered(remote, post, clock, error);
     pthread_mutex_unlock(&remote->numbered.turn);
     return rc;
 }

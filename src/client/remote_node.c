@@ -72,9 +72,11 @@ int remote_node_join(struct ls *handle, const struct join *join, ls_joined *out,
         arena_free(&node->arena);
         return error_code(error, LS_ENOMEM);
     }
-    pthread_mutex_lock(&remote->numbered.turn);
-    int rc = join_as(remote, &joining, error);
-    pthread_mutex_unlock(&remote->numbered.turn);
+    int rc = numbered_turn(remote, error);
+    if (rc == 0) {
+        rc = join_as(remote, &joining, error);
+        pthread_mutex_unlock(&remote->numbered.turn);
+    }
     arena_free(&node->arena);
     if (rc == 0) {
         *out = joining.joined;

@@ -12,55 +12,12 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "client/remote_reply.h"
 #include "client/remote_session.h"
 #include "resp/writer.h"
-
-/* ---- lists of calls --------------------------------------------------------------------------- */
-
-static void list_push(struct call_list *list, struct call *call, enum call_place place)
-{
-    call->next = NULL;
-    call->place = place;
-    if (list->tail != NULL) {
-        list->tail->next = call;
-    } else {
-        list->head = call;
-    }
-    list->tail = call;
-}
-
-static struct call *list_pop(struct call_list *list)
-{
-    struct call *call = list->head;
-    if (call != NULL) {
-        list->head = call->next;
-        list->tail = list->head == NULL ? NULL : list->tail;
-        call->place = CALL_NOWHERE;
-    }
-    return call;
-}
-
-static void list_remove(struct call_list *list, struct call *call)
-{
-    struct call *before = NULL;
-    struct call *at = list->head;
-    while (at != call) {
-        before = at;
-        at = at->next;
-    }
-    if (before != NULL) {
-        before->next = call->next;
-    } else {
-        list->head = call->next;
-    }
-    list->tail = list->tail == call ? before : list->tail;
-    call->place = CALL_NOWHERE;
-}
 
 /* The caller goes on; the call must not be touched after the lock is given up. */
 static void finish(struct call *call, int status)
@@ -88,7 +45,7 @@ static void append(struct pipeline *pipeline, struct call *call)
     }
     pipeline->appended += pipeline->out.size - before;
     call->end = pipeline->appended;
-    list_push(&pipeline->in_flight, call, CALL_IN_FLIGHT);
+    calls_push(&pipeline->in_flight, call, CALL_IN_FLIGHT);
     pipeline->active_ms = monotonic_ms();
 }
 
@@ -153,7 +110,7 @@ static void lose(struct pipeline *pipeline, const struct ls_error *why)
     struct call *call;
     struct call_list in_flight = pipeline->in_flight;
     pipeline->in_flight = (struct call_list){0};
-    while ((call = list_pop(&in_flight)) != NULL) {
+    while ((call = calls_pop(&in_flight)) != NULL) {
         bool sent = call->end <= pipeline->written;
         if (sent && !stream_may_recover(why->code)) {
             call->error = *why;
@@ -163,7 +120,7 @@ static void lose(struct pipeline *pipeline, const struct ls_error *why)
                                    "%.150s; the request was sent, and its outcome is not known",
                                    why->text));
         } else {
-            list_push(&pipeline->waiting, call, CALL_WAITING);
+            calls_push(&pipeline->waiting, call, CALL_WAITING);
             pthread_cond_signal(&call->changed);
         }
     }
@@ -178,7 +135,6 @@ static void lose(struct pipeline *pipeline, const struct ls_error *why)
 
 /* ---- receiving -------------------------------------------------------------------------------- */
 
-/* Keeps a relayed message. Without memory it is dropped, as one of those that give way. */
 static int take_push(struct pipeline *pipeline, struct ls_error *error)
 {
     struct relayed *relayed = NULL;
@@ -186,20 +142,8 @@ static int take_push(struct pipeline *pipeline, struct ls_error *error)
     if (relayed == NULL) {
         return rc;
     }
-    struct relayed *oldest = NULL;
     pthread_mutex_lock(&pipeline->lock);
-    if (pipeline->relay_count == RELAY_COUNT_MAX) {
-        oldest = pipeline->relay_head;
-        pipeline->relay_head = oldest->next;
-        pipeline->relay_count--;
-    }
-    if (pipeline->relay_head == NULL) {
-        pipeline->relay_head = relayed;
-    } else {
-        pipeline->relay_tail->next = relayed;
-    }
-    pipeline->relay_tail = relayed;
-    pipeline->relay_count++;
+    struct relayed *oldest = relayed_push(&pipeline->relayed, relayed);
     pthread_cond_signal(&pipeline->relay_arrived);
     pthread_mutex_unlock(&pipeline->lock);
     free(oldest);
@@ -227,12 +171,12 @@ static int hand_out(struct pipeline *pipeline, struct ls_error *error)
         status = call->take(pipeline, call->out, reply, &call->error);
     }
     pthread_mutex_lock(&pipeline->lock);
-    (void)list_pop(&pipeline->in_flight);
+    (void)calls_pop(&pipeline->in_flight);
     if (reply->values->type == RESP_ERROR && (status == LS_ELOADING || status == LS_ESHUTDOWN)) {
         /* Nothing was done: it waits for a server that does it. */
         pipeline->ending = true;
         pipeline->reason = call->error;
-        list_push(&pipeline->waiting, call, CALL_WAITING);
+        calls_push(&pipeline->waiting, call, CALL_WAITING);
     } else {
         pipeline->proven = true;
         pipeline->backoff = (struct backoff){0};
@@ -294,7 +238,7 @@ static void establish(struct pipeline *pipeline, const struct deadline *deadline
         pipeline->up = true;
         pipeline->proven = false;
         pipeline->waiting = (struct call_list){0};
-        while ((call = list_pop(&waiting)) != NULL) {
+        while ((call = calls_pop(&waiting)) != NULL) {
             append(pipeline, call);
         }
         flush(pipeline);
@@ -305,7 +249,7 @@ static void establish(struct pipeline *pipeline, const struct deadline *deadline
     backoff_grow(&pipeline->backoff, pipeline->peer);
     if (!stream_may_recover(rc)) {
         pipeline->waiting = (struct call_list){0};
-        while ((call = list_pop(&waiting)) != NULL) {
+        while ((call = calls_pop(&waiting)) != NULL) {
             call->error = error;
             finish(call, rc);
         }
@@ -351,10 +295,7 @@ static void wait_until(struct pipeline *pipeline, pthread_cond_t *condition,
         pthread_cond_wait(condition, &pipeline->lock);
         return;
     }
-    struct timespec at = {
-        .tv_sec = (time_t)(deadline->at_ms / 1000),
-        .tv_nsec = (long)(deadline->at_ms % 1000) * 1000000,
-    };
+    struct timespec at = deadline_time(deadline);
     (void)pthread_cond_timedwait(condition, &pipeline->lock, &at);
 }
 
@@ -391,7 +332,7 @@ static void enter(struct pipeline *pipeline, struct call *call)
         pipeline->driven = false;
     }
     if (!pipeline->up || pipeline->ending) {
-        list_push(&pipeline->waiting, call, CALL_WAITING);
+        calls_push(&pipeline->waiting, call, CALL_WAITING);
         return;
     }
     append(pipeline, call);
@@ -417,7 +358,7 @@ static void expire(struct pipeline *pipeline, struct call *call)
         }
     }
     if (!call->done) {
-        list_remove(&pipeline->waiting, call);
+        calls_remove(&pipeline->waiting, call);
         const struct ls_error *why = &pipeline->reason;
         int code = why->code == LS_ENOMEM ? LS_ENOMEM : LS_ECONN;
         finish(call, error_set(&call->error, code, 0, "the time is up: %.200s",
@@ -574,12 +515,12 @@ int pipeline_relayed(struct pipeline *pipeline, const struct deadline *deadline,
     int rc = 0;
 
     pthread_mutex_lock(&pipeline->lock);
-    if (pipeline->relay_head == NULL && pipeline->up && !pipeline->driven) {
+    if (pipeline->relayed.head == NULL && pipeline->up && !pipeline->driven) {
         pipeline->driven = true;
         receive(pipeline);
         pipeline->driven = false;
     }
-    while (pipeline->relay_head == NULL && !deadline_passed(deadline) && rc == 0) {
+    while (pipeline->relayed.head == NULL && !deadline_passed(deadline) && rc == 0) {
         if (pipeline->up) {
             down.none = true;
         } else if (down.none) {
@@ -599,11 +540,7 @@ int pipeline_relayed(struct pipeline *pipeline, const struct deadline *deadline,
             wait_until(pipeline, &pipeline->relay_arrived, &soon);
         }
     }
-    struct relayed *relayed = rc == 0 ? pipeline->relay_head : NULL;
-    if (relayed != NULL) {
-        pipeline->relay_head = relayed->next;
-        pipeline->relay_count--;
-    }
+    struct relayed *relayed = rc == 0 ? relayed_pop(&pipeline->relayed) : NULL;
     pass_on(pipeline);
     pthread_mutex_unlock(&pipeline->lock);
     if (rc == 0) {
@@ -658,10 +595,7 @@ void pipeline_free(struct pipeline *pipeline)
     buf_free(&pipeline->out);
     buf_free(&pipeline->sending);
     arena_free(&pipeline->node.arena);
-    for (struct relayed *at = pipeline->relay_head, *next; at != NULL; at = next) {
-        next = at->next;
-        free(at);
-    }
+    relayed_free(&pipeline->relayed);
     pthread_cond_destroy(&pipeline->beat.changed);
     pthread_cond_destroy(&pipeline->relay_arrived);
     pthread_cond_destroy(&pipeline->written_some);

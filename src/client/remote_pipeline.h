@@ -18,40 +18,11 @@
 
 #include "base/buf.h"
 #include "client/handle.h"
+#include "client/remote_calls.h"
 #include "client/remote_peer.h"
 #include "client/remote_stream.h"
 #include "codec/uuid.h"
 #include "lockstep.h"
-
-struct pipeline;
-
-enum call_place { CALL_NOWHERE, CALL_WAITING, CALL_IN_FLIGHT };
-
-/* One request. The caller fills the first fields, which live until pipeline_call returns. */
-struct call {
-    const ls_bytes *argv;
-    size_t argc;
-    bool repeats; /* to do it twice does no harm */
-    bool as_node; /* must not be done unless as the node that the handle joined as, if it did */
-    /* Takes a reply that is not an error into `out`, on the driver's thread, while the reply lasts. */
-    int (*take)(struct pipeline *pipeline, void *out, const struct resp_reply *reply,
-                struct ls_error *error);
-    void *out;
-
-    /* The pipeline's own. */
-    struct call *next;
-    enum call_place place;
-    bool done;
-    int status;
-    uint64_t end; /* in flight: the bytes of this connection up to its last one */
-    struct ls_error error;
-    pthread_cond_t changed;
-};
-
-struct call_list {
-    struct call *head;
-    struct call *tail;
-};
 
 /* The node that the handle is, as the next connection joins again. */
 struct membership {
@@ -61,14 +32,6 @@ struct membership {
     struct ls_error error;
     struct arena arena; /* of the bytes in `as` */
     struct join as;
-};
-
-/* A relayed message that nobody took yet, with its bytes behind it. */
-struct relayed {
-    struct relayed *next;
-    uint64_t clock;
-    ls_bytes from;
-    ls_bytes object;
 };
 
 struct pipeline {
@@ -101,13 +64,9 @@ struct pipeline {
     struct membership node;
     struct call beat; /* one that nobody waits for */
 
-    struct relayed *relay_head;
-    struct relayed *relay_tail;
-    size_t relay_count;
+    struct relayed_list relayed;
     pthread_cond_t relay_arrived;
 };
-
-#define RELAY_COUNT_MAX 1024
 
 /* 0 or LS_ENOMEM, LS_EIO. Does not connect: `peer` must be set up first, and stay. */
 int pipeline_init(struct pipeline *pipeline, const struct peer *peer, struct ls_error *error);

@@ -12,8 +12,4 @@
 int session_open(struct pipeline *pipeline, const struct deadline *deadline,
                  struct ls_error *error);
 
-/* A relay push as a message of its own. 0 with *out NULL where it is a push of another kind or there is
- * no memory; LS_EPROTO. */
-int relayed_from(struct relayed **out, const struct resp_reply *reply, struct ls_error *error);
-
 #endif

@@ -15,7 +15,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -46,6 +45,15 @@ struct deadline deadline_connecting(const struct deadline *deadline, int64_t ms)
     struct deadline least = deadline_in(CONNECT_MS_MIN);
     bool soon = !deadline->none && deadline->at_ms < least.at_ms;
     return soon ? least : deadline_within(deadline, ms);
+}
+
+struct timespec deadline_time(const struct deadline *deadline)
+{
+    assert(!deadline->none);
+    return (struct timespec){
+        .tv_sec = (time_t)(deadline->at_ms / 1000),
+        .tv_nsec = (long)(deadline->at_ms % 1000) * 1000000,
+    };
 }
 
 int deadline_poll(const struct deadline *deadline)
@@ -261,6 +269,10 @@ static int make_room(struct stream *stream)
     if (stream->reply.needed > there + room) {
         room = stream->reply.needed - there;
         room = room < RECEIVE_MOST ? room : RECEIVE_MOST;
+    }
+    if (there == 0 && in->capacity > RECEIVE_MOST) {
+        buf_free(in); /* one large reply must not cost its memory for ever */
+        stream->begin = 0;
     }
     if (stream->begin > 0 && (there == 0 || in->capacity - in->size < room)) {
         buf_drop(in, stream->begin);

@@ -9,6 +9,8 @@
 #ifndef LS_CLIENT_REMOTE_STREAM_H
 #define LS_CLIENT_REMOTE_STREAM_H
 
+#include <time.h>
+
 #include "base/buf.h"
 #include "client/handle.h"
 #include "client/remote_peer.h"
@@ -75,6 +77,8 @@ struct deadline deadline_within(const struct deadline *deadline, int64_t ms);
  * with no time to wait, is connected again all the same. */
 struct deadline deadline_connecting(const struct deadline *deadline, int64_t ms);
 bool deadline_passed(const struct deadline *deadline);
+/* As CLOCK_MONOTONIC has it; there must be one. */
+struct timespec deadline_time(const struct deadline *deadline);
 /* For poll(): what is left, -1 for no limit. */
 int deadline_poll(const struct deadline *deadline);
 

@@ -205,3 +205,37 @@ void link_hello(struct peer_link *link)
         link_say(link, link_is(link, "HELLO") ? "%%1\r\n$5\r\nproto\r\n:3\r\n" : "-ERR HELLO\r\n");
     }
 }
+
+/* ---- answers ----------------------------------------------------------------------------------- */
+
+#define ID "00112233-4455-4677-8899-aabbccddeeff"
+#define BOX                                                                                    \
+    "%%4\r\n$6\r\noldest\r\n:1\r\n$6\r\nnewest\r\n:2\r\n$5\r\ncount\r\n:2\r\n$5\r\nbytes\r\n:" \
+    "99\r\n"
+#define NODE "*8\r\n$1\r\na\r\n$36\r\n" ID "\r\n:3\r\n$2\r\nup\r\n:4\r\n:5\r\n:6\r\n_\r\n"
+
+void link_answer(struct peer_link *link)
+{
+    if (link_is(link, "HELLO")) {
+        link_say(link, "%%1\r\n$5\r\nproto\r\n:3\r\n");
+    } else if (link_is(link, "NODE.JOIN")) {
+        link_say(link, "*3\r\n$36\r\n%s\r\n:7\r\n:0\r\n", link_option(link, "ID"));
+    } else if (link_is(link, "MSG.READ")) {
+        link_say(link, "*1\r\n*7\r\n:5\r\n$1\r\nU\r\n$1\r\n-\r\n:6\r\n$0\r\n\r\n$1\r\nb\r\n$1\r\n"
+                       "\x01\r\n");
+    } else if (link_is(link, "MSG.INFO")) {
+        link_say(link, BOX);
+    } else if (link_is(link, "NODE.GET")) {
+        link_say(link, NODE);
+    } else if (link_is(link, "NODE.LIST")) {
+        link_say(link, "*1\r\n" NODE);
+    } else if (link_is(link, "OBJ.GET")) {
+        link_say(link, "*3\r\n$1\r\nv\r\n:1\r\n:2\r\n");
+    } else if (link_is(link, "OBJ.SCAN")) {
+        link_say(link, "*1\r\n*4\r\n$1\r\nk\r\n$1\r\nv\r\n:1\r\n:2\r\n");
+    } else if (link_is(link, "OBJ.TXN")) {
+        link_say(link, "*1\r\n:8\r\n");
+    } else {
+        link_say(link, ":42\r\n");
+    }
+}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The remote handle's shared connection against a scripted peer: pipelining, refusals, garbage, and
- * what becomes of each kind of request when the connection is cut before or after it was sent.
+ * The remote handle's shared connection against a scripted peer: hello, answers of every shape,
+ * refusals, garbage, and many threads on one connection.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,12 +21,6 @@
 #include "lockstep.h"
 #include "scripted_peer.h"
 
-#define ID "00112233-4455-4677-8899-aabbccddeeff"
-#define BOX                                                                                    \
-    "%%4\r\n$6\r\noldest\r\n:1\r\n$6\r\nnewest\r\n:2\r\n$5\r\ncount\r\n:2\r\n$5\r\nbytes\r\n:" \
-    "99\r\n"
-#define NODE "*8\r\n$1\r\na\r\n$36\r\n" ID "\r\n:3\r\n$2\r\nup\r\n:4\r\n:5\r\n:6\r\n_\r\n"
-
 static const ls_payload payload = {LS_CBOR, {"\x01", 1}};
 
 static ls *open_handle(const char *url, int64_t timeout_ms)
@@ -40,38 +34,11 @@ static ls *open_handle(const char *url, int64_t timeout_ms)
     return handle;
 }
 
-/* Answers whatever a healthy server would, in the simplest way that fits the shape. */
-static void answer(struct peer_link *link)
-{
-    if (link_is(link, "HELLO")) {
-        link_say(link, "%%1\r\n$5\r\nproto\r\n:3\r\n");
-    } else if (link_is(link, "NODE.JOIN")) {
-        link_say(link, "*3\r\n$36\r\n%s\r\n:7\r\n:0\r\n", link_option(link, "ID"));
-    } else if (link_is(link, "MSG.READ")) {
-        link_say(link, "*1\r\n*7\r\n:5\r\n$1\r\nU\r\n$1\r\n-\r\n:6\r\n$0\r\n\r\n$1\r\nb\r\n$1\r\n"
-                       "\x01\r\n");
-    } else if (link_is(link, "MSG.INFO")) {
-        link_say(link, BOX);
-    } else if (link_is(link, "NODE.GET")) {
-        link_say(link, NODE);
-    } else if (link_is(link, "NODE.LIST")) {
-        link_say(link, "*1\r\n" NODE);
-    } else if (link_is(link, "OBJ.GET")) {
-        link_say(link, "*3\r\n$1\r\nv\r\n:1\r\n:2\r\n");
-    } else if (link_is(link, "OBJ.SCAN")) {
-        link_say(link, "*1\r\n*4\r\n$1\r\nk\r\n$1\r\nv\r\n:1\r\n:2\r\n");
-    } else if (link_is(link, "OBJ.TXN")) {
-        link_say(link, "*1\r\n:8\r\n");
-    } else {
-        link_say(link, ":42\r\n");
-    }
-}
-
 static void serve_all(struct peer_link *link, void *context)
 {
     (void)context;
     while (link_next(link)) {
-        answer(link);
+        link_answer(link);
     }
 }
 
@@ -85,7 +52,7 @@ static void record_hello(struct peer_link *link, void *context)
         for (size_t i = 0; i < link->argc; i++) {
             size += (size_t)snprintf(line + size, 256 - size, "%s ", link_argument(link, i));
         }
-        answer(link);
+        link_answer(link);
         serve_all(link, NULL);
     }
 }
@@ -420,397 +387,6 @@ static void requests_larger_than_the_socket_takes_go_out_in_pieces(void **state)
     peer_stop(&peer);
 }
 
-/* ---- lost connections ------------------------------------------------------------------------- */
-
-static int do_clock_get(ls *handle)
-{
-    uint64_t clock;
-    return ls_clock_get(handle, &clock);
-}
-
-static int do_clock_next(ls *handle)
-{
-    uint64_t clock;
-    return ls_clock_next(handle, 3, &clock);
-}
-
-static int do_clock_witness(ls *handle)
-{
-    uint64_t clock;
-    return ls_clock_witness(handle, 3, &clock);
-}
-
-static int do_post(ls *handle)
-{
-    return ls_post(handle, 'U', 0, payload, NULL, NULL);
-}
-
-static int do_read(ls *handle)
-{
-    ls_messages *messages;
-    int rc = ls_read(handle, 1, NULL, 5, 0, &messages);
-    if (rc == 0) {
-        ls_messages_free(messages);
-    }
-    return rc;
-}
-
-static int do_info(ls *handle)
-{
-    ls_box_info info;
-    return ls_box_info_get(handle, &info);
-}
-
-static int do_trim(ls *handle)
-{
-    return ls_trim_before(handle, 4, NULL);
-}
-
-static int do_join(ls *handle)
-{
-    return ls_node_join(handle, "a", NULL, NULL);
-}
-
-static int do_beat(ls *handle)
-{
-    return ls_node_beat(handle, NULL);
-}
-
-static int do_ack(ls *handle)
-{
-    return ls_node_ack(handle, 1, NULL);
-}
-
-static int do_set_state(ls *handle)
-{
-    return ls_node_set_state(handle, LS_NODE_LEAVING, NULL);
-}
-
-static int do_leave(ls *handle)
-{
-    return ls_node_leave(handle, NULL);
-}
-
-static int do_node_get(ls *handle)
-{
-    ls_nodes *nodes;
-    int rc = ls_node_get(handle, "a", &nodes);
-    if (rc == 0) {
-        ls_nodes_free(nodes);
-    }
-    return rc;
-}
-
-static int do_node_list(ls *handle)
-{
-    ls_nodes *nodes;
-    int rc = ls_node_list(handle, &nodes);
-    if (rc == 0) {
-        ls_nodes_free(nodes);
-    }
-    return rc;
-}
-
-static int do_put(ls *handle)
-{
-    return ls_put(handle, bytes_of_text("k"), bytes_of_text("v"), NULL, NULL);
-}
-
-static int do_get(ls *handle)
-{
-    ls_objects *objects;
-    int rc = ls_get(handle, bytes_of_text("k"), &objects);
-    if (rc == 0) {
-        ls_objects_free(objects);
-    }
-    return rc;
-}
-
-static int do_del(ls *handle)
-{
-    return ls_del(handle, bytes_of_text("k"), NULL);
-}
-
-static int do_scan(ls *handle)
-{
-    ls_objects *objects;
-    int rc = ls_scan(handle, bytes_of_text("k"), bytes_of_text(""), 5, &objects);
-    if (rc == 0) {
-        ls_objects_free(objects);
-    }
-    return rc;
-}
-
-static int do_batch(ls *handle)
-{
-    ls_batch *batch;
-    int rc = ls_batch_new(handle, &batch);
-    if (rc == 0) {
-        rc = ls_batch_put(batch, bytes_of_text("k"), bytes_of_text("v"));
-        rc = rc != 0 ? rc : ls_batch_commit(batch, NULL);
-        ls_batch_free(batch);
-    }
-    return rc;
-}
-
-static int do_relay(ls *handle)
-{
-    return ls_relay_all(handle, payload, NULL);
-}
-
-static const struct operation {
-    const char *command;
-    int (*run)(ls *handle);
-    bool repeats;
-} operations[] = {
-    {"CLOCK.GET", do_clock_get, true},
-    {"CLOCK.NEXT", do_clock_next, true},
-    {"CLOCK.WITNESS", do_clock_witness, true},
-    {"MSG.POST", do_post, false},
-    {"MSG.READ", do_read, true},
-    {"MSG.INFO", do_info, true},
-    {"MSG.TRIM", do_trim, true},
-    {"NODE.JOIN", do_join, true},
-    {"NODE.BEAT", do_beat, true},
-    {"NODE.ACK", do_ack, true},
-    {"NODE.STATE", do_set_state, false},
-    {"NODE.LEAVE", do_leave, false},
-    {"NODE.GET", do_node_get, true},
-    {"NODE.LIST", do_node_list, true},
-    {"OBJ.PUT", do_put, false},
-    {"OBJ.GET", do_get, true},
-    {"OBJ.DEL", do_del, false},
-    {"OBJ.SCAN", do_scan, true},
-    {"OBJ.TXN", do_batch, false},
-    {"RELAY.SEND", do_relay, false},
-};
-
-#define OPERATIONS (sizeof operations / sizeof operations[0])
-
-/* How often the command under test came, and what the peer does with the first one. */
-struct cut {
-    const char *command;
-    const char *reply; /* NULL: cuts the connection */
-    atomic_int seen;
-};
-
-static void cut_first(struct peer_link *link, void *context)
-{
-    struct cut *cut = context;
-    while (link_next(link)) {
-        if (link_is(link, cut->command) && atomic_fetch_add(&cut->seen, 1) == 0) {
-            if (cut->reply == NULL) {
-                return;
-            }
-            link_say(link, "%s\r\n", cut->reply);
-        } else {
-            answer(link);
-        }
-    }
-}
-
-static void a_request_cut_off_before_its_answer_is_repeated_only_where_that_is_safe(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < OPERATIONS; i++) {
-        struct scripted_peer peer;
-        struct cut cut = {.command = operations[i].command};
-        peer_start(&peer, cut_first, &cut);
-        ls *handle = open_handle(peer.url, 0);
-        int rc = operations[i].run(handle);
-        int seen = atomic_load(&cut.seen);
-        if (operations[i].repeats ? rc != 0 || seen != 2 : rc != LS_ECONN || seen != 1) {
-            fail_msg("%s: %d (%s), sent %d times", operations[i].command, rc, ls_last_error()->text,
-                     seen);
-        }
-        if (rc != 0) {
-            assert_non_null(strstr(ls_last_error()->text, "not known"));
-        }
-        assert_int_equal(operations[i].run(handle), 0);
-        ls_close(handle);
-        peer_stop(&peer);
-    }
-}
-
-static void a_request_refused_by_a_server_that_stops_or_starts_is_sent_again(void **state)
-{
-    static const char *const replies[] = {"-SHUTDOWN the server is stopping",
-                                          "-LOADING the server is starting"};
-    (void)state;
-
-    for (size_t i = 0; i < OPERATIONS * 2; i++) {
-        const struct operation *operation = &operations[i / 2];
-        struct scripted_peer peer;
-        struct cut cut = {.command = operation->command, .reply = replies[i % 2]};
-        peer_start(&peer, cut_first, &cut);
-        ls *handle = open_handle(peer.url, 0);
-        int rc = operation->run(handle);
-        if (rc != 0 || atomic_load(&cut.seen) != 2 || peer_count(&peer) != 2) {
-            fail_msg("%s: %d (%s), sent %d times on %d connections", operation->command, rc,
-                     ls_last_error()->text, atomic_load(&cut.seen), peer_count(&peer));
-        }
-        ls_close(handle);
-        peer_stop(&peer);
-    }
-}
-
-/* Cuts the first connection after its hello, and says so. */
-static void cut_idle(struct peer_link *link, void *context)
-{
-    int *told = context;
-    link_hello(link);
-    if (link->number == 0) {
-        shutdown(link->fd, SHUT_RDWR);
-        (void)!write(*told, "x", 1);
-        return;
-    }
-    serve_all(link, NULL);
-}
-
-static void a_connection_lost_while_idle_takes_no_request_with_it(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < OPERATIONS; i++) {
-        struct scripted_peer peer;
-        int ends[2];
-        char told;
-        assert_int_equal(pipe(ends), 0);
-        peer_start(&peer, cut_idle, &ends[1]);
-        ls *handle = open_handle(peer.url, 0);
-        assert_int_equal(read(ends[0], &told, 1), 1);
-        int rc = operations[i].run(handle);
-        if (rc != 0) {
-            fail_msg("%s: %d %s", operations[i].command, rc, ls_last_error()->text);
-        }
-        ls_close(handle);
-        peer_stop(&peer);
-        close(ends[0]);
-        close(ends[1]);
-    }
-}
-
-static void say_nothing(struct peer_link *link, void *context)
-{
-    (void)context;
-    link_hello(link);
-    while (link_next(link)) {
-    }
-}
-
-static void a_call_without_an_answer_ends_when_its_time_is_up(void **state)
-{
-    static int (*const calls[])(ls * handle) = {do_clock_get, do_post, do_join, do_batch};
-    (void)state;
-
-    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
-        struct scripted_peer peer;
-        peer_start(&peer, say_nothing, NULL);
-        ls *handle = open_handle(peer.url, 300);
-        uint64_t begin = monotonic_ms();
-        int rc = calls[i](handle);
-        uint64_t took = monotonic_ms() - begin;
-        if (rc != LS_ECONN || took < 300 || took > 60000) {
-            fail_msg("call %zu: %d after %llu ms", i, rc, (unsigned long long)took);
-        }
-        ls_close(handle);
-        peer_stop(&peer);
-    }
-}
-
-static void *expect_lost(void *argument)
-{
-    struct caller *caller = argument;
-    uint64_t clock;
-    caller->wrong += ls_clock_witness(caller->handle, 1, &clock) != LS_ECONN;
-    caller->wrong += ls_post(caller->handle, 'U', 0, payload, NULL, &clock) != LS_ECONN;
-    return NULL;
-}
-
-static void threads_that_wait_together_for_nothing_all_end(void **state)
-{
-    struct scripted_peer peer;
-    struct caller callers[THREADS];
-    pthread_t threads[THREADS];
-    (void)state;
-
-    peer_start(&peer, say_nothing, NULL);
-    ls *handle = open_handle(peer.url, 300);
-    for (int i = 0; i < THREADS; i++) {
-        callers[i] = (struct caller){handle, 0, 0};
-        assert_int_equal(pthread_create(&threads[i], NULL, expect_lost, &callers[i]), 0);
-    }
-    for (int i = 0; i < THREADS; i++) {
-        pthread_join(threads[i], NULL);
-        assert_int_equal(callers[i].wrong, 0);
-    }
-    ls_close(handle);
-    peer_stop(&peer);
-}
-
-/* Each connection answers a few requests and is then cut with others under way. */
-static void answer_seven(struct peer_link *link, void *context)
-{
-    (void)context;
-    link_hello(link);
-    for (int i = 0; i < 7 && link_next(link); i++) {
-        link_say(link, ":%s\r\n", link_argument(link, 1));
-    }
-}
-
-static void sixteen_threads_outlive_many_lost_connections(void **state)
-{
-    struct scripted_peer peer;
-    struct caller callers[THREADS];
-    pthread_t threads[THREADS];
-    (void)state;
-
-    peer_start(&peer, answer_seven, NULL);
-    ls *handle = open_handle(peer.url, 60000);
-    for (int i = 0; i < THREADS; i++) {
-        callers[i] = (struct caller){handle, (uint64_t)i * 1000000, 0};
-        assert_int_equal(pthread_create(&threads[i], NULL, call_often, &callers[i]), 0);
-    }
-    for (int i = 0; i < THREADS; i++) {
-        pthread_join(threads[i], NULL);
-        assert_int_equal(callers[i].wrong, 0);
-    }
-    ls_close(handle);
-    peer_stop(&peer);
-}
-
-/* ---- memory ----------------------------------------------------------------------------------- */
-
-/* Everything once, with the n-th allocation failing. What fails says so; nothing else goes wrong. */
-static void run_all(void *context, long n)
-{
-    const struct scripted_peer *peer = context;
-    ls *handle = NULL;
-    (void)n;
-
-    int rc = ls_open(&handle, peer->url, NULL);
-    if (rc != 0) {
-        assert_int_equal(rc, LS_ENOMEM);
-        return;
-    }
-    for (size_t i = 0; i < OPERATIONS; i++) {
-        rc = operations[i].run(handle);
-        if (rc != 0 && rc != LS_ENOMEM && rc != LS_ECONN) {
-            fail_msg("%s: %d %s", operations[i].command, rc, ls_last_error()->text);
-        }
-    }
-    ls_close(handle);
-}
-
-static void each_allocation_may_fail_once(void **state)
-{
-    struct scripted_peer peer;
-    (void)state;
-
-    peer_start(&peer, serve_all, NULL);
-    faults_each_allocation(run_all, &peer);
-    peer_stop(&peer);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -823,13 +399,6 @@ int main(void)
         cmocka_unit_test(garbage_ends_the_connection_and_the_next_call_has_a_new_one),
         cmocka_unit_test(sixteen_threads_share_one_connection_and_get_their_own_answers),
         cmocka_unit_test(requests_larger_than_the_socket_takes_go_out_in_pieces),
-        cmocka_unit_test(a_request_cut_off_before_its_answer_is_repeated_only_where_that_is_safe),
-        cmocka_unit_test(a_request_refused_by_a_server_that_stops_or_starts_is_sent_again),
-        cmocka_unit_test(a_connection_lost_while_idle_takes_no_request_with_it),
-        cmocka_unit_test(a_call_without_an_answer_ends_when_its_time_is_up),
-        cmocka_unit_test(threads_that_wait_together_for_nothing_all_end),
-        cmocka_unit_test(sixteen_threads_outlive_many_lost_connections),
-        cmocka_unit_test(each_allocation_may_fail_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
