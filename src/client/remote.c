@@ -84,7 +84,11 @@ static int remote_open(struct ls *handle, const char *url, const ls_options *opt
     if (rc != 0) {
         goto no_pipeline;
     }
-    if (pthread_mutex_init(&remote->numbered.turn, NULL) != 0) {
+    if (pthread_mutex_init(&remote->numbered.lock, NULL) != 0) {
+        rc = error_code(error, LS_ENOMEM);
+        goto no_lock;
+    }
+    if (pthread_cond_init(&remote->numbered.given_up, &remote->pipeline.monotonic) != 0) {
         rc = error_code(error, LS_ENOMEM);
         goto no_turn;
     }
@@ -102,8 +106,10 @@ static int remote_open(struct ls *handle, const char *url, const ls_options *opt
 no_connection:
     pthread_mutex_destroy(&remote->readers.lock);
 no_readers:
-    pthread_mutex_destroy(&remote->numbered.turn);
+    pthread_cond_destroy(&remote->numbered.given_up);
 no_turn:
+    pthread_mutex_destroy(&remote->numbered.lock);
+no_lock:
     pipeline_free(&remote->pipeline);
 no_pipeline:
     peer_free(&remote->peer);
@@ -121,7 +127,8 @@ static void remote_close(struct ls *handle)
         stream_close(&remote->readers.idle[i]);
     }
     pthread_mutex_destroy(&remote->readers.lock);
-    pthread_mutex_destroy(&remote->numbered.turn);
+    pthread_cond_destroy(&remote->numbered.given_up);
+    pthread_mutex_destroy(&remote->numbered.lock);
     pipeline_free(&remote->pipeline);
     peer_free(&remote->peer);
     free(remote);

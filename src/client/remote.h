@@ -15,17 +15,20 @@
 
 /* Numbered posts, which the server takes once however often they are sent. */
 struct numbered {
-    pthread_mutex_t turn; /* one at a time: held from the choice of a number to its answer */
-    uint64_t last;        /* the last number that was answered */
-    bool in_doubt;        /* last + 1 was sent, and no answer came */
-    uint64_t doubtful;    /* the hash of what was posted under it */
+    pthread_mutex_t lock; /* of `taken` */
+    pthread_cond_t given_up;
+    bool taken;        /* the turn, from the choice of a number to its answer; it guards the rest */
+    bool in_doubt;     /* last + 1 was sent, and no answer came */
+    uint64_t last;     /* the last number that was answered */
+    uint64_t doubtful; /* the hash of what was posted in doubt */
 };
 
 struct remote;
 
-/* Takes the turn, to be given up by unlocking it. LS_ECONN where it did not come within the peer's
- * timeout: nothing was sent. */
-int numbered_turn(struct remote *remote, struct ls_error *error);
+/* Takes the turn, and gives it up. LS_ECONN where it did not come within the peer's timeout: nothing was
+ * sent. */
+int numbered_take(struct remote *remote, struct ls_error *error);
+void numbered_give(struct remote *remote);
 
 /* Connections for reads that wait, idle ones in a stack. */
 #define READERS_MAX 8

@@ -76,15 +76,32 @@ static uint64_t post_hash(const struct post *post)
     return hash64_parts(parts, sizeof parts / sizeof parts[0], post->to.size);
 }
 
-int numbered_turn(struct remote *remote, struct ls_error *error)
+int numbered_take(struct remote *remote, struct ls_error *error)
 {
+    struct numbered *numbered = &remote->numbered;
     struct deadline deadline = deadline_in(remote->peer.timeout_ms);
     struct timespec at = deadline_time(&deadline);
-    if (pthread_mutex_clocklock(&remote->numbered.turn, CLOCK_MONOTONIC, &at) != 0) {
-        return error_set(error, LS_ECONN, 0,
-                         "the time is up: a numbered post before this one has no answer yet");
+    int late = 0;
+
+    pthread_mutex_lock(&numbered->lock);
+    while (numbered->taken && late == 0) {
+        late = pthread_cond_timedwait(&numbered->given_up, &numbered->lock, &at);
     }
-    return 0;
+    bool taken = !numbered->taken;
+    numbered->taken = true;
+    pthread_mutex_unlock(&numbered->lock);
+    return taken ? 0
+                 : error_set(error, LS_ECONN, 0,
+                             "the time is up: a numbered post before this one has no answer yet");
+}
+
+void numbered_give(struct remote *remote)
+{
+    struct numbered *numbered = &remote->numbered;
+    pthread_mutex_lock(&numbered->lock);
+    numbered->taken = false;
+    pthread_cond_signal(&numbered->given_up);
+    pthread_mutex_unlock(&numbered->lock);
 }
 
 /* Whether a numbered post is there after this answer cannot be said. */
@@ -142,12 +159,12 @@ int remote_post(struct ls *handle, const struct post *post, uint64_t *clock, str
     if (!post->once) {
         return send_post(remote, post, 0, clock, error);
     }
-    int rc = numbered_turn(remote, error);
+    int rc = numbered_take(remote, error);
     if (rc != 0) {
         return rc;
     }
     rc = post_numbered(remote, post, clock, error);
-    pthread_mutex_unlock(&remote->numbered.turn);
+    numbered_give(remote);
     return rc;
 }
 

@@ -72,10 +72,10 @@ int remote_node_join(struct ls *handle, const struct join *join, ls_joined *out,
         arena_free(&node->arena);
         return error_code(error, LS_ENOMEM);
     }
-    int rc = numbered_turn(remote, error);
+    int rc = numbered_take(remote, error);
     if (rc == 0) {
         rc = join_as(remote, &joining, error);
-        pthread_mutex_unlock(&remote->numbered.turn);
+        numbered_give(remote);
     }
     arena_free(&node->arena);
     if (rc == 0) {
