@@ -65,6 +65,7 @@ valgrind: build ## the unit tests under valgrind
 install: build ## into PREFIX, below DESTDIR
 	@meson configure $(BUILD) --prefix=$(PREFIX) >/dev/null
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
+	@test -n "$(DESTDIR)" || test "$$(id -u)" != 0 || ldconfig
 
 format: ## put every source file into the project's format
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
