@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Embedded posts against the disk itself: threads post through liblockstep for a while; then the same
- * bytes are written to a plain file, in as many writes as there were commits, each followed by
+ * Embedded posts against the disk itself: threads post through liblockstep for a while; then the
+ * same bytes are written to a plain file, in as many writes as there were commits, each followed by
  * fdatasync. Prints one line of JSON.
  *
  *     embedded DIR THREADS SECONDS PAYLOAD-SIZE

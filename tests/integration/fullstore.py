@@ -352,8 +352,9 @@ def a_file_cut_short_is_refused(given):
     whole = data.read_bytes()
     chance = random.Random(given.seed)
     used = int(pages_used(given, directory)) * 4096
-    for size in [0, 1, 100, 4096, 8191, 8192, used // 2, used - 4096,
-                 *(chance.randrange(used) for _ in range(6))]:
+    # The last pages may be free ones, whose loss is none; half of them never are.
+    for size in [0, 1, 100, 4096, 8191, 8192, used // 2,
+                 *(chance.randrange(used // 2) for _ in range(6))]:
         data.write_bytes(whole[:size])
         must_refuse(given, directory, "data.mdb")
         cli_refuses(given, "check", directory, words=["data.mdb"])

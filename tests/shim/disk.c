@@ -4,15 +4,16 @@
  * below one directory:
  *
  *   DISK_DIR    the directory, absolute and without symbolic links
- *   DISK_LOG    a file to which each write, flush and change of a name is appended as it happens, so
- *               that what a power loss may have left can be built from it (lib/disk.py)
- *   DISK_SPACE  a file of 8 bytes, a native uint64: how many bytes the files may take together; it may
- *               be changed while the process runs
+ *   DISK_LOG    a file to which each write, flush and change of a name is appended as it
+ *               happens, so that what a power loss may have left can be built from it
+ *               (lib/disk.py)
+ *   DISK_SPACE  a file of 8 bytes, a native uint64: how many bytes the files may take together;
+ *               it may be changed while the process runs
  *
- * A write is logged before it is made and a flush when it begins and when it has ended: what a flush
- * covers is what was logged before it began. Files mapped into memory are not seen; the ones that are
- * (the lock and wake files) hold nothing that must last. Files that exist have no holes: that is what
- * the count of space relies on.
+ * A write is logged before it is made and a flush when it begins and when it has ended: what a
+ * flush covers is what was logged before it began. Files mapped into memory are not seen; the ones
+ * that are (the lock and wake files) hold nothing that must last. Files that exist have no holes:
+ * that is what the count of space relies on.
  */
 #undef _FILE_OFFSET_BITS
 #include <dirent.h>
