@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages are written by hand into room reserved once, for they are what watches and reads are made
- * of; the rest goes through resp/writer.h.
+ * Messages are written by hand into room reserved once, for they are what watches and reads are
+ * made of; the rest goes through resp/writer.h.
  */
 #include "server/encode.h"
 
@@ -14,18 +14,25 @@
 /* The numbers, letters and line ends of a message: what is not from, to and object. */
 #define MESSAGE_FIXED_MAX 256
 
+/* Two digits at a time: a message has about forty of them. */
 static uint8_t *put_digits(uint8_t *at, uint64_t value)
 {
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233"
+        "34353637383940414243444546474849505152535455565758596061626364656667"
+        "6869707172737475767778798081828384858687888990919293949596979899";
     uint8_t digits[20];
-    size_t count = 0;
-    do {
-        digits[count++] = (uint8_t)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    while (count > 0) {
-        *at++ = digits[--count];
+    size_t first = sizeof digits;
+    while (value >= 10) {
+        first -= 2;
+        memcpy(digits + first, pairs + value % 100 * 2, 2);
+        value /= 100;
     }
-    return at;
+    if (value > 0 || first == sizeof digits) {
+        digits[--first] = (uint8_t)('0' + value);
+    }
+    memcpy(at, digits + first, sizeof digits - first);
+    return at + (sizeof digits - first);
 }
 
 static uint8_t *put_line(uint8_t *at, char marker, uint64_t value)
