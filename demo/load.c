@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A load of numbered posts that must survive whatever happens to the server: each thread is a node of
- * its own and posts `once`. Says how far it is, a number a line, and at the end reads the whole box
- * and shows that every acknowledged post is there, once, in order, under the clock that it was given.
+ * A load of numbered posts that must survive whatever happens to the server: each thread is a node
+ * of its own and posts `once`. Says how far it is, a number a line, and at the end reads the whole
+ * box and shows that every acknowledged post is there, once, in order, under the clock that it was
+ * given.
  *
  *     load URL POSTS THREADS
  */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A node of the demo: joins, owns its address and a lease, and writes down everything it sees of the
- * box, from the oldest message on, and what the relay hands it. Runs until SIGTERM; then it leaves.
+ * A node of the demo: joins, owns its address and a lease, and writes down everything it sees of
+ * the box, from the oldest message on, and what the relay hands it. Runs until SIGTERM; then it
+ * leaves.
  *
  *     member URL HOST
  */

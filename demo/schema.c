@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a database does when it makes a database and its schema: it tells everybody, in one order. */
+/* What a database does when it makes one and its schema: it tells everybody, in one order. */
 #include <lockstep.h>
 
 #include <inttypes.h>

@@ -69,7 +69,7 @@ template <typename Options> inline Options ls_with_size()
     }
 #endif
 
-/* ---- errors -------------------------------------------------------------------------------------
+/* ---- errors ----
  *
  * X(name, value, word on the wire, message). The word is what a server's error reply begins with.
  */
@@ -135,7 +135,7 @@ typedef struct ls_error {
 /* Never NULL; `code` is 0 before the first failure. Valid until the thread's next call. */
 LS_API const ls_error *ls_last_error(void);
 
-/* ---- bytes and payloads ---------------------------------------------------------------------- */
+/* ---- bytes and payloads ---- */
 
 typedef struct ls_bytes {
     const void *data; /* may be NULL where size is 0 */
@@ -170,7 +170,7 @@ LS_API int ls_cbor_from_json(ls_bytes json, void **out, size_t *out_size);
 /* Frees what a function above gave with its ownership. NULL is ignored. */
 LS_API void ls_free(void *memory);
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 typedef struct ls ls;
 
@@ -216,7 +216,7 @@ LS_API int ls_open(ls **out, const char *url, const ls_options *options);
  * ignored. */
 LS_API void ls_close(ls *handle);
 
-/* ---- clock --------------------------------------------------------------------------------------
+/* ---- clock ----
  *
  * The coordinator's clock is the one order. A handle also keeps a Lamport clock of its own, which
  * witnesses every clock value that it receives; a post carries it where `carry_clock` is set.
@@ -234,7 +234,7 @@ LS_API int ls_clock_witness(ls *handle, uint64_t seen, uint64_t *clock);
 /* The handle's own clock; no input or output. */
 LS_API uint64_t ls_clock_local(ls *handle);
 
-/* ---- message box ----------------------------------------------------------------------------- */
+/* ---- message box ---- */
 
 /* Types and events are letters. Only the store posts 'O'. For 'U' any byte is an event. */
 enum {
@@ -264,8 +264,9 @@ typedef struct ls_post_options {
     bool carry_clock; /* the message's clock will be greater than ls_clock_local() */
     uint64_t clock;   /* and greater than this, where not 0 */
     bool once; /* exactly once, across lost connections and retries; needs a joined handle. Such
-                * posts of one handle go one at a time. One that ends in LS_ECONN is the same post when
-                * it is made again, before another one, with the same type, event, host, payload. */
+                * posts of one handle go one at a time. One that ends in LS_ECONN is the same post
+                * when it is made again, before another one, with the same type, event, host,
+                * payload. */
 } ls_post_options;
 
 #define LS_POST_OPTIONS_INIT LS_INIT(ls_post_options)
@@ -333,7 +334,7 @@ LS_API int ls_box_info_get(ls *handle, ls_box_info *out);
 LS_API int ls_trim_before(ls *handle, uint64_t before, uint64_t *discarded);
 LS_API int ls_trim_older(ls *handle, uint64_t age_ms, uint64_t *discarded);
 
-/* ---- nodes ----------------------------------------------------------------------------------- */
+/* ---- nodes ---- */
 
 enum ls_node_state { LS_NODE_UP = 0, LS_NODE_LEAVING = 1, LS_NODE_DOWN = 2 };
 
@@ -398,7 +399,7 @@ LS_API size_t ls_nodes_count(const ls_nodes *nodes);
 LS_API const ls_node *ls_nodes_get(const ls_nodes *nodes, size_t index);
 LS_API void ls_nodes_free(ls_nodes *nodes);
 
-/* ---- objects ------------------------------------------------------------------------------------
+/* ---- objects ----
  *
  * Keys are 1 to 480 bytes, any bytes. Values are opaque bytes, up to 1 MiB.
  */
@@ -475,7 +476,7 @@ LS_API int ls_batch_del(ls_batch *batch, ls_bytes key);
 LS_API int ls_batch_commit(ls_batch *batch, uint64_t *clocks);
 LS_API void ls_batch_free(ls_batch *batch);
 
-/* ---- relay --------------------------------------------------------------------------------------
+/* ---- relay ----
  *
  * lockstep:// only; elsewhere LS_ENOTSUP. Messages are handed straight to the connected, joined
  * nodes other than the sender, taken in byte order of their hosts, and are not stored. The handle

@@ -50,7 +50,7 @@ struct bench_result {
 /* Runs it. 0, or LS_ECONN, LS_EPROTO, LS_ENOMEM, LS_EIO with the sentence. */
 int bench_run(const struct bench_plan *plan, struct bench_result *result, struct ls_error *error);
 
-/* ---- connections, shared by the two ways to run (bench_wire.c) ------------------------------- */
+/* ---- connections, shared by the two ways to run (bench_wire.c) ---- */
 
 /* One connection that sends whole batches of the command and counts the replies. */
 struct wire {

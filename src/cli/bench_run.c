@@ -160,7 +160,7 @@ static void *run_part(void *context)
     return NULL;
 }
 
-/* ---- all threads --------------------------------------------------------------------------- */
+/* ---- all threads ---- */
 
 /* The n-th of `parts` nearly equal shares. */
 static uint64_t share(uint64_t whole, unsigned parts, unsigned n)
@@ -234,7 +234,7 @@ static int run_commands(const struct bench_plan *plan, struct bench_result *resu
     return rc;
 }
 
-/* ---- with watchers ------------------------------------------------------------------------- */
+/* ---- with watchers ---- */
 
 /* Posts on where the watchers, taken together, are near enough. */
 static int post_next(struct part *part, struct wire *poster, uint64_t *posted)

@@ -147,7 +147,7 @@ static void walk_directory(const struct cli *cli, const char *directory, struct 
     findings->finished = true;
 }
 
-/* ---- the parent ---------------------------------------------------------------------------- */
+/* ---- the parent ---- */
 
 static int report_crash(const struct cli *cli, const struct findings *findings, int status)
 {

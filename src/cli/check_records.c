@@ -15,7 +15,7 @@ static int get(struct walk *walk, ls_bytes key, ls_bytes *value)
     return reading->store->driver->get(reading->txn, key, value);
 }
 
-/* ---- control ------------------------------------------------------------------------------- */
+/* ---- control ---- */
 
 static bool is_named(const struct key_parts *parts, const char *name)
 {
@@ -88,7 +88,7 @@ int check_control(struct walk *walk, const struct key_parts *parts, ls_bytes key
     return 0;
 }
 
-/* ---- messages ------------------------------------------------------------------------------ */
+/* ---- messages ---- */
 
 /* The record that a change puts: of the same kind as its key, and whole. */
 static bool check_told(struct walk *walk, ls_bytes key, const struct change *change, uint64_t clock,
@@ -225,7 +225,7 @@ void check_box(struct walk *walk)
     }
 }
 
-/* ---- nodes and objects --------------------------------------------------------------------- */
+/* ---- nodes and objects ---- */
 
 /* The record that the newest message about a key tells of. Says whether it must be compared with
  * the stored one: not where the message was discarded. */

@@ -19,7 +19,7 @@
 
 #define TEXT_SIZE 320
 
-/* ---- the newest changes -------------------------------------------------------------------- */
+/* ---- the newest changes ---- */
 
 static struct latest *place_of(const struct latest_table *table, uint64_t hash)
 {
@@ -70,7 +70,7 @@ int latest_set(struct latest_table *table, ls_bytes key, uint64_t clock, bool de
     return 0;
 }
 
-/* ---- faults -------------------------------------------------------------------------------- */
+/* ---- faults ---- */
 
 static void tell(struct walk *walk, const struct check_fault *fault)
 {
@@ -102,7 +102,7 @@ uint64_t walk_discarded(const struct walk *walk)
     return walk->has_discarded ? walk->discarded.value[1] : 0;
 }
 
-/* ---- the walk ------------------------------------------------------------------------------ */
+/* ---- the walk ---- */
 
 /* Nothing is written under V yet, but for records of the common form. */
 static int check_version(struct walk *walk, const struct key_parts *parts, ls_bytes key,

@@ -54,7 +54,7 @@ struct cli {
     const char *values[CLI_OPTIONS_MAX]; /* of the command's options, in their order */
 };
 
-/* ---- arguments (arguments.c) --------------------------------------------------------------- */
+/* ---- arguments (arguments.c) ---- */
 
 /* Sorts out the command line: EXIT_OK, or EXIT_USAGE with the sentence printed. The command stays
  * NULL where none was given. */
@@ -81,12 +81,12 @@ const struct command *cli_find(const char *name);
 /* The known name that is nearest to what was typed, or NULL where none is near. */
 const char *cli_nearest(const char *typed, const char *const *names, size_t count);
 
-/* ---- help (help.c) ------------------------------------------------------------------------- */
+/* ---- help (help.c) ---- */
 
 void cli_help(const struct cli *cli);
 void cli_help_command(const struct cli *cli, const struct command *command);
 
-/* ---- saying what happened (say.c) ---------------------------------------------------------- */
+/* ---- saying what happened (say.c) ---- */
 
 /* "lockstep: <sentence>" on standard error; EXIT_FAILED. */
 int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -138,7 +138,7 @@ void show_time(char out[SHOW_TIME_SIZE], uint64_t timestamp_ns);
 #define SHOW_SIZE_SIZE 32
 void show_size(char out[SHOW_SIZE_SIZE], uint64_t bytes);
 
-/* ---- the store or server (connect.c) ------------------------------------------------------- */
+/* ---- the store or server (connect.c) ---- */
 
 enum access { ACCESS_READ, ACCESS_CHANGE };
 
@@ -156,7 +156,7 @@ void cli_catch_signals(void);
 /* All of a file, or of standard input for "-", at most `size_max` bytes. */
 int cli_read_file(const char *path, size_t size_max, struct buf *out);
 
-/* ---- the commands -------------------------------------------------------------------------- */
+/* ---- the commands ---- */
 
 extern const struct command command_status;
 extern const struct command command_post;

@@ -19,7 +19,7 @@
 #define HEX    "_hex"
 #define BASE64 "_base64url"
 
-/* ---- writing ------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 /* Text that JSON and every editor take as it is. */
 static bool is_plain(ls_bytes text)
@@ -198,7 +198,7 @@ int dump_line_write(struct buf *out, ls_bytes key, ls_bytes value)
     return rc != 0 ? rc : buf_append_text(out, "}\n");
 }
 
-/* ---- reading ------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static int base64_digit(uint8_t c)
 {

@@ -112,7 +112,7 @@ static int fail_compacted(const char *command, uint64_t from)
     return cli_fail_ls();
 }
 
-/* ---- read ---------------------------------------------------------------------------------- */
+/* ---- read ---- */
 
 static int print_list(struct message_printer *printer, const ls_messages *list,
                       struct selection *selection, uint64_t end)
@@ -182,7 +182,7 @@ static int run_read(struct cli *cli)
     return status;
 }
 
-/* ---- watch --------------------------------------------------------------------------------- */
+/* ---- watch ---- */
 
 /* The next message; what was printed is flushed before it waits. LS_ETIMEOUT after a signal. */
 static int next_message(ls_watch *watch, ls_message *message)

@@ -38,7 +38,7 @@ struct loader {
     struct ls_error error;
 };
 
-/* ---- lines --------------------------------------------------------------------------------- */
+/* ---- lines ---- */
 
 /* The number and text fields of a flat line. */
 static bool line_field(struct loader *loader, ls_bytes line, const char *name,
@@ -182,7 +182,7 @@ static int read_all(struct loader *loader)
     return rc;
 }
 
-/* ---- the directory ------------------------------------------------------------------------- */
+/* ---- the directory ---- */
 
 static int fail_errno(struct ls_error *error, const char *path)
 {

@@ -133,7 +133,7 @@ static int print_json(struct message_printer *printer, const ls_message *message
     return json_print(json);
 }
 
-/* ---- for people ---------------------------------------------------------------------------- */
+/* ---- for people ---- */
 
 static int show_told(struct buf *out, const struct told *told)
 {

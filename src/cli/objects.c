@@ -62,7 +62,7 @@ static int with_key(struct cli *cli, enum access access,
     return status;
 }
 
-/* ---- get ----------------------------------------------------------------------------------- */
+/* ---- get ---- */
 
 static int get_body(struct cli *cli, ls *handle, ls_bytes key)
 {
@@ -96,7 +96,7 @@ static int run_get(struct cli *cli)
     return with_key(cli, ACCESS_READ, get_body);
 }
 
-/* ---- put ----------------------------------------------------------------------------------- */
+/* ---- put ---- */
 
 static int fail_conflict(const struct cli *cli)
 {
@@ -146,7 +146,7 @@ static int run_put(struct cli *cli)
     return status != EXIT_OK ? status : with_key(cli, ACCESS_CHANGE, put_body);
 }
 
-/* ---- del ----------------------------------------------------------------------------------- */
+/* ---- del ---- */
 
 static int del_body(struct cli *cli, ls *handle, ls_bytes key)
 {
@@ -166,7 +166,7 @@ static int run_del(struct cli *cli)
     return status != EXIT_OK ? status : with_key(cli, ACCESS_CHANGE, del_body);
 }
 
-/* ---- scan ---------------------------------------------------------------------------------- */
+/* ---- scan ---- */
 
 struct scanner {
     const struct cli *cli;
@@ -266,7 +266,7 @@ static int run_scan(struct cli *cli)
     return with_key(cli, ACCESS_READ, scan_body);
 }
 
-/* ---- the table ----------------------------------------------------------------------------- */
+/* ---- the table ---- */
 
 #define HEX_OPTION                           \
     {                                        \

@@ -23,7 +23,7 @@ static int check_size(ls_bytes item, struct ls_error *error)
                            "a message of %zu bytes; the limit is %d", item.size, OBJECT_SIZE_MAX);
 }
 
-/* ---- a directory --------------------------------------------------------------------------- */
+/* ---- a directory ---- */
 
 struct local {
     const struct post_form *form;
@@ -123,7 +123,7 @@ static int local_open(struct post_way *way, const char *directory, const struct 
     return 0;
 }
 
-/* ---- a server ------------------------------------------------------------------------------ */
+/* ---- a server ---- */
 
 struct served {
     const struct post_form *form;
@@ -222,7 +222,7 @@ static int served_open(struct post_way *way, const char *url, const struct post_
     return 0;
 }
 
-/* ---- a handle ------------------------------------------------------------------------------ */
+/* ---- a handle ---- */
 
 struct joined {
     const struct post_form *form;

@@ -8,7 +8,7 @@
 
 #define WAIT_MS 200 /* how soon a signal is noticed */
 
-/* ---- listen -------------------------------------------------------------------------------- */
+/* ---- listen ---- */
 
 static int print_message(const struct cli *cli, struct json *json, const ls_message *message)
 {
@@ -51,7 +51,7 @@ static int listen_to(const struct cli *cli, ls *handle)
     return status;
 }
 
-/* ---- send ---------------------------------------------------------------------------------- */
+/* ---- send ---- */
 
 enum target { TARGET_NTH, TARGET_HOST, TARGET_ALL };
 

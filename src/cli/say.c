@@ -57,7 +57,7 @@ const char *cli_colour(const struct cli *cli, enum colour colour)
     return cli->colour ? codes[colour] : "";
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------- */
+/* ---- JSON ---- */
 
 static void json_append(struct json *json, const char *text)
 {
@@ -140,7 +140,7 @@ int json_print(struct json *json)
     return failed ? cli_fail("%s", ls_strerror(LS_ENOMEM)) : EXIT_OK;
 }
 
-/* ---- for people ---------------------------------------------------------------------------- */
+/* ---- for people ---- */
 
 static int show_hex(struct buf *out, ls_bytes bytes)
 {

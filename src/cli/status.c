@@ -25,7 +25,7 @@ struct status {
     ls_bytes info;
 };
 
-/* ---- asking -------------------------------------------------------------------------------- */
+/* ---- asking ---- */
 
 static int ask_library(const struct cli *cli, struct status *status)
 {
@@ -121,7 +121,7 @@ static bool find_info(const struct status *status, const char *wanted, ls_bytes 
     return false;
 }
 
-/* ---- telling ------------------------------------------------------------------------------- */
+/* ---- telling ---- */
 
 enum kind { KIND_TEXT, KIND_SIZE, KIND_TIME };
 

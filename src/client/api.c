@@ -15,7 +15,7 @@
 #define CLOCK_NEXT_MAX  ((uint64_t)1 << 20)
 #define TIMEOUT_DEFAULT 5000
 
-/* ---- shared steps ---------------------------------------------------------------------------- */
+/* ---- shared steps ---- */
 
 int api_end(int result, const struct ls_error *error)
 {
@@ -174,7 +174,7 @@ int filter_copy(ls_filter *out, struct arena *arena, const ls_filter *filter)
     return 0;
 }
 
-/* ---- payloads -------------------------------------------------------------------------------- */
+/* ---- payloads ---- */
 
 ls_payload ls_json(const char *json)
 {
@@ -226,7 +226,7 @@ void ls_free(void *memory)
     free(memory);
 }
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 int ls_open(ls **out, const char *url, const ls_options *options)
 {
@@ -266,7 +266,7 @@ void ls_close(ls *handle)
     }
 }
 
-/* ---- clock ----------------------------------------------------------------------------------- */
+/* ---- clock ---- */
 
 int ls_clock_get(ls *handle, uint64_t *clock)
 {

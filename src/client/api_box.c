@@ -6,7 +6,7 @@
 #include "client/api.h"
 #include "codec/key.h"
 
-/* ---- posting --------------------------------------------------------------------------------- */
+/* ---- posting ---- */
 
 static int check_kind(char type, char event, struct ls_error *error)
 {
@@ -80,7 +80,7 @@ int ls_post(ls *handle, char type, char event, ls_payload payload, const ls_post
     return api_end(result, &error);
 }
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static int filter_from(ls_filter *out, const ls_filter *filter, struct ls_error *error)
 {
@@ -191,7 +191,7 @@ void ls_watch_close(ls_watch *watch)
     }
 }
 
-/* ---- what is kept ---------------------------------------------------------------------------- */
+/* ---- what is kept ---- */
 
 int ls_box_info_get(ls *handle, ls_box_info *out)
 {
@@ -222,7 +222,7 @@ int ls_trim_older(ls *handle, uint64_t age_ms, uint64_t *discarded)
     return api_end(result, &error);
 }
 
-/* ---- relay ----------------------------------------------------------------------------------- */
+/* ---- relay ---- */
 
 static int relay(struct ls *handle, struct relay_order *order, ls_payload payload, size_t *handed)
 {

@@ -22,7 +22,7 @@ static int end_with_clock(struct ls *handle, int result, uint64_t clock, uint64_
     return api_end(result, error);
 }
 
-/* ---- nodes ----------------------------------------------------------------------------------- */
+/* ---- nodes ---- */
 
 static int new_id(uint8_t id[16], struct ls_error *error)
 {
@@ -144,7 +144,7 @@ int ls_node_list(ls *handle, ls_nodes **out)
     return end_with_nodes(result, list, out, &error);
 }
 
-/* ---- objects --------------------------------------------------------------------------------- */
+/* ---- objects ---- */
 
 static int check_key(ls_bytes key, struct ls_error *error)
 {
@@ -298,7 +298,7 @@ void ls_object_watch_close(ls_object_watch *watch)
     }
 }
 
-/* ---- batches --------------------------------------------------------------------------------- */
+/* ---- batches ---- */
 
 int ls_batch_new(ls *handle, ls_batch **out)
 {

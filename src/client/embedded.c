@@ -11,7 +11,7 @@
 
 #define RETAIN_EVERY_MS 1000
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static int open_parts(struct embedded *e, const char *url, const ls_options *options,
                       struct ls_error *error)
@@ -82,7 +82,7 @@ static void embedded_close(struct ls *handle)
     free(e);
 }
 
-/* ---- changes --------------------------------------------------------------------------------- */
+/* ---- changes ---- */
 
 /* Discards what the retention no longer keeps, at most once in a while. The user's own change is
  * done, so a failure here is nobody's: the next one tries again. */
@@ -229,7 +229,7 @@ static int embedded_commit(struct ls *handle, const struct object_condition *con
     return embedded_run(embedded_of(handle), &request, NULL, error);
 }
 
-/* ---- reads ----------------------------------------------------------------------------------- */
+/* ---- reads ---- */
 
 static int read_state(struct embedded *e, struct box_state *state, struct ls_error *error)
 {

@@ -55,7 +55,7 @@ static inline struct embedded *embedded_of(struct ls *handle)
 int embedded_run(struct embedded *e, struct request *request, uint64_t *clock,
                  struct ls_error *error);
 
-/* ---- embedded_life.c: nodes, presence -------------------------------------------------------- */
+/* ---- embedded_life.c: nodes, presence ---- */
 
 /* The handle's life, copied; false where it never joined. */
 bool embedded_life(struct embedded *e, struct binding *out);
@@ -81,7 +81,7 @@ int embedded_node_get(struct ls *handle, ls_bytes host, struct ls_nodes *out,
                       struct ls_error *error);
 int embedded_node_list(struct ls *handle, struct ls_nodes *out, struct ls_error *error);
 
-/* ---- embedded_box.c: reading and watching the box -------------------------------------------- */
+/* ---- embedded_box.c: reading and watching the box ---- */
 
 /* A place in the box, and what is wanted from there on. */
 struct box_place {
@@ -103,7 +103,7 @@ int embedded_watch_next(struct ls_watch *watch, int64_t timeout_ms, ls_message *
                         struct ls_error *error);
 void embedded_watch_close(struct ls_watch *watch);
 
-/* ---- embedded_objects.c: watching objects ---------------------------------------------------- */
+/* ---- embedded_objects.c: watching objects ---- */
 
 /* Ends the snapshots that nobody has read on for a while. */
 void embedded_drop_snapshots(struct embedded *e, uint64_t now_ms);

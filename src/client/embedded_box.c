@@ -117,7 +117,7 @@ int embedded_read(struct ls *handle, uint64_t from, const ls_filter *filter, siz
     return embedded_read_on(e, &place, max, timeout_ms, out, error);
 }
 
-/* ---- watches --------------------------------------------------------------------------------- */
+/* ---- watches ---- */
 
 struct embedded_watch {
     struct ls_watch base; /* first */

@@ -21,7 +21,7 @@ bool embedded_life(struct embedded *e, struct binding *out)
     return true;
 }
 
-/* ---- tending --------------------------------------------------------------------------------- */
+/* ---- tending ---- */
 
 /* A copy of what an expiry names, which the reading takes away. */
 struct ending {
@@ -137,7 +137,7 @@ bool embedded_wait(struct embedded *e, uint32_t seen, const struct deadline *dea
     return true;
 }
 
-/* ---- the handle's own life ------------------------------------------------------------------- */
+/* ---- the handle's own life ---- */
 
 /* This handle's epoch tells it from every other that holds the same store; join_lock is held. */
 static int take_epoch(struct embedded *e, struct ls_error *error)
@@ -286,7 +286,7 @@ int embedded_node_leave(struct ls *handle, uint64_t *clock, struct ls_error *err
     return result;
 }
 
-/* ---- reading the registry -------------------------------------------------------------------- */
+/* ---- reading the registry ---- */
 
 static int add_node(struct ls_nodes *out, const struct node *node, struct ls_error *error)
 {

@@ -49,7 +49,7 @@ static ls_bytes user_prefix(const struct object_watch *watch)
                     (size_t)watch->prefix.size - KEY_HEADER_SIZE);
 }
 
-/* ---- the snapshot ---------------------------------------------------------------------------- */
+/* ---- the snapshot ---- */
 
 /* Ends the snapshot's transaction; snapshot_lock is held. */
 static void end_snapshot(struct embedded *e, struct object_watch *watch)
@@ -146,7 +146,7 @@ static int snapshot_step(struct embedded *e, struct object_watch *watch, struct 
     return result < 0 ? result : 0;
 }
 
-/* ---- the changes ----------------------------------------------------------------------------- */
+/* ---- the changes ---- */
 
 static int add_change(struct object_watch *watch, const ls_message *message, struct ls_error *error)
 {
@@ -198,7 +198,7 @@ static int follow_step(struct embedded *e, struct object_watch *watch, int64_t t
     return result;
 }
 
-/* ---- the watch ------------------------------------------------------------------------------- */
+/* ---- the watch ---- */
 
 int embedded_object_watch_open(struct ls *handle, ls_bytes prefix, struct ls_object_watch **out,
                                struct ls_error *error)

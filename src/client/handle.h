@@ -25,7 +25,7 @@ struct ls {
     atomic_uint_fast64_t clock; /* the handle's Lamport clock: api*.c only */
 };
 
-/* ---- what a backend is asked ----------------------------------------------------------------- */
+/* ---- what a backend is asked ---- */
 
 struct post {
     uint8_t type;  /* 'D', 'C' or 'U' */
@@ -63,7 +63,7 @@ struct ls_object_watch {
     struct ls *handle;
 };
 
-/* ---- backends ---------------------------------------------------------------------------------
+/* ---- backends ----
  *
  * Rules for every member:
  *  1. Returns 0 or a negative LS_E..., and fills *error exactly when it fails. Outputs are set only
@@ -155,7 +155,7 @@ struct backend {
 extern const struct backend backend_embedded; /* embedded.c */
 extern const struct backend backend_remote;   /* remote.c */
 
-/* ---- lists ------------------------------------------------------------------------------------
+/* ---- lists ----
  *
  * Items and their bytes; the bytes stand in an arena, so that pointers stay good while a list
  * grows. Every run of bytes in it is followed by a NUL that its size does not count.
@@ -213,7 +213,7 @@ void messages_release(struct ls_messages *list);
 void nodes_release(struct ls_nodes *list);
 void objects_release(struct ls_objects *list);
 
-/* ---- small things ---------------------------------------------------------------------------- */
+/* ---- small things ---- */
 
 /* Room for one more item of an array that doubles: the array, moved where it had to be, or NULL
  * with the old one as it was. */

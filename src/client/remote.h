@@ -1,7 +1,7 @@
 /*
  * A remote handle: what the parts of the lockstep:// backend share. Requests go over the pipeline;
- * what may wait for long at the server (a blocking read, a watch) has a connection of its own, so that
- * it holds up nobody else.
+ * what may wait for long at the server (a blocking read, a watch) has a connection of its own, so
+ * that it holds up nobody else.
  */
 #ifndef LS_CLIENT_REMOTE_H
 #define LS_CLIENT_REMOTE_H
@@ -25,8 +25,8 @@ struct numbered {
 
 struct remote;
 
-/* Takes the turn, and gives it up. LS_ECONN where it did not come within the peer's timeout: nothing was
- * sent. */
+/* Takes the turn, and gives it up. LS_ECONN where it did not come within the peer's timeout:
+ * nothing was sent. */
 int numbered_take(struct remote *remote, struct ls_error *error);
 void numbered_give(struct remote *remote);
 

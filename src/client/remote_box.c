@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The clock and the message box of a remote handle. A read that does not wait goes over the pipeline;
- * one that waits takes a connection of its own, in slices, so that it can beat in between and finds
- * out when the server is gone.
+ * The clock and the message box of a remote handle. A read that does not wait goes over the
+ * pipeline; one that waits takes a connection of its own, in slices, so that it can beat in between
+ * and finds out when the server is gone.
  *
  * A numbered post (`once`) that got no answer stays in doubt: the same post again gets the same
  * number, so that it is there once whether or not the first one arrived; another post first finds
@@ -15,7 +15,7 @@
 #include "client/remote.h"
 #include "client/remote_reply.h"
 
-/* ---- clock ------------------------------------------------------------------------------------ */
+/* ---- clock ---- */
 
 int remote_clock_get(struct ls *handle, uint64_t *clock, struct ls_error *error)
 {
@@ -37,7 +37,7 @@ int remote_clock_witness(struct ls *handle, uint64_t seen, uint64_t *clock, stru
     return remote_number(remote_of(handle), 2, argv, true, false, clock, error);
 }
 
-/* ---- posting ---------------------------------------------------------------------------------- */
+/* ---- posting ---- */
 
 /* One post as one request; `seq` 0: not numbered. */
 static int send_post(struct remote *remote, const struct post *post, uint64_t seq, uint64_t *clock,
@@ -168,7 +168,7 @@ int remote_post(struct ls *handle, const struct post *post, uint64_t *clock, str
     return rc;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 /* The longest that the server is asked to wait at once. */
 #define READ_SLICE_MS 2000
@@ -324,7 +324,7 @@ int remote_box_read(struct ls *handle, uint64_t from, const ls_filter *filter, s
     return read_waiting(remote, &request, &deadline, out, error);
 }
 
-/* ---- the box itself --------------------------------------------------------------------------- */
+/* ---- the box itself ---- */
 
 static int take_box_info(struct pipeline *pipeline, void *out, const struct resp_reply *reply,
                          struct ls_error *error)

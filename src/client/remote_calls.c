@@ -49,7 +49,7 @@ void calls_remove(struct call_list *list, struct call *call)
     call->place = CALL_NOWHERE;
 }
 
-/* ---- relayed messages ------------------------------------------------------------------------- */
+/* ---- relayed messages ---- */
 
 int relayed_from(struct relayed **out, const struct resp_reply *reply, struct ls_error *error)
 {

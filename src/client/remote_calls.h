@@ -1,6 +1,6 @@
 /*
- * The lists that a pipeline keeps: calls, which live with their callers and are in at most one list,
- * and relayed messages that nobody took yet. Nothing here locks.
+ * The lists that a pipeline keeps: calls, which live with their callers and are in at most one
+ * list, and relayed messages that nobody took yet. Nothing here locks.
  */
 #ifndef LS_CLIENT_REMOTE_CALLS_H
 #define LS_CLIENT_REMOTE_CALLS_H
@@ -20,7 +20,8 @@ struct call {
     size_t argc;
     bool repeats; /* to do it twice does no harm */
     bool as_node; /* must not be done unless as the node that the handle joined as, if it did */
-    /* Takes a reply that is not an error into `out`, on the driver's thread, while the reply lasts. */
+    /* Takes a reply that is not an error into `out`, on the driver's thread, while the reply lasts.
+     */
     int (*take)(struct pipeline *pipeline, void *out, const struct resp_reply *reply,
                 struct ls_error *error);
     void *out;
@@ -61,8 +62,8 @@ struct relayed_list {
     size_t count;
 };
 
-/* A relay push as a message of its own. 0 with *out NULL where it is a push of another kind, or there
- * is no memory: then it is dropped, as one of those that give way; LS_EPROTO. */
+/* A relay push as a message of its own. 0 with *out NULL where it is a push of another kind, or
+ * there is no memory: then it is dropped, as one of those that give way; LS_EPROTO. */
 int relayed_from(struct relayed **out, const struct resp_reply *reply, struct ls_error *error);
 
 /* Puts it last. Gives back the oldest where there are too many, else NULL. */

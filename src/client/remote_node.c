@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Nodes and the relay of a remote handle. Joining binds the pipeline's connection, and every one that
- * takes its place; the membership is made ready before the request goes out, so that nothing can
- * fail once the server has said yes.
+ * Nodes and the relay of a remote handle. Joining binds the pipeline's connection, and every one
+ * that takes its place; the membership is made ready before the request goes out, so that nothing
+ * can fail once the server has said yes.
  */
 #include <stdlib.h>
 
@@ -10,7 +10,7 @@
 #include "client/remote.h"
 #include "client/remote_reply.h"
 
-/* ---- joining ---------------------------------------------------------------------------------- */
+/* ---- joining ---- */
 
 struct joining {
     struct membership node;
@@ -128,7 +128,7 @@ int remote_node_set_state(struct ls *handle, enum node_state state, uint64_t *cl
     return remote_number(remote_of(handle), 2, argv, false, true, clock, error);
 }
 
-/* ---- the registry ----------------------------------------------------------------------------- */
+/* ---- the registry ---- */
 
 static int add_node(struct ls_nodes *list, const struct resp_reply *reply,
                     const struct resp_value *value, struct ls_error *error)
@@ -180,7 +180,7 @@ int remote_node_list(struct ls *handle, struct ls_nodes *out, struct ls_error *e
     return remote_read(remote_of(handle), 1, argv, take_nodes, out, error);
 }
 
-/* ---- relay ------------------------------------------------------------------------------------ */
+/* ---- relay ---- */
 
 int remote_relay_send(struct ls *handle, const struct relay_order *order, size_t *handed,
                       struct ls_error *error)

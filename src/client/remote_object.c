@@ -44,7 +44,7 @@ int remote_del(struct ls *handle, ls_bytes key, bool has_if, uint64_t modified, 
     return remote_number(remote_of(handle), has_if ? 4 : 2, argv, false, false, clock, error);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 struct getting {
     ls_bytes key;
@@ -125,7 +125,7 @@ int remote_scan(struct ls *handle, ls_bytes prefix, ls_bytes after, size_t max,
     return remote_read(remote_of(handle), argc, argv, take_objects, out, error);
 }
 
-/* ---- transactions ----------------------------------------------------------------------------- */
+/* ---- transactions ---- */
 
 struct committing {
     struct object_operation *operations;

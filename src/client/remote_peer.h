@@ -3,7 +3,8 @@
  *
  *   lockstep://[USER:PASSWORD@]HOST[:PORT]
  *
- * An IPv6 address stands in brackets. An empty USER is "default". %XX is a byte of USER or PASSWORD.
+ * An IPv6 address stands in brackets. An empty USER is "default". %XX is a byte of USER or
+ * PASSWORD.
  */
 #ifndef LS_CLIENT_REMOTE_PEER_H
 #define LS_CLIENT_REMOTE_PEER_H

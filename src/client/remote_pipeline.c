@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The shared connection: calls go in, the driver receives for all. What happens to a call is decided
- * in three places: `append` puts it on the connection, `hand_out` answers it, `lose` says what
- * becomes of it when the connection is gone. Connecting and joining are in remote_session.c.
+ * The shared connection: calls go in, the driver receives for all. What happens to a call is
+ * decided in three places: `append` puts it on the connection, `hand_out` answers it, `lose` says
+ * what becomes of it when the connection is gone. Connecting and joining are in remote_session.c.
  */
 #include "client/remote_pipeline.h"
 
@@ -27,7 +27,7 @@ static void finish(struct call *call, int status)
     pthread_cond_signal(&call->changed);
 }
 
-/* ---- sending ---------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 /* Puts the request behind the others of this connection. */
 static void append(struct pipeline *pipeline, struct call *call)
@@ -91,7 +91,7 @@ static void flush(struct pipeline *pipeline)
     pthread_cond_broadcast(&pipeline->written_some);
 }
 
-/* ---- losing the connection -------------------------------------------------------------------- */
+/* ---- losing the connection ---- */
 
 /* By the driver, or with its role taken. Every call on the connection is either failed or waits for
  * the next one. */
@@ -133,7 +133,7 @@ static void lose(struct pipeline *pipeline, const struct ls_error *why)
     pipeline->ending = false;
 }
 
-/* ---- receiving -------------------------------------------------------------------------------- */
+/* ---- receiving ---- */
 
 static int take_push(struct pipeline *pipeline, struct ls_error *error)
 {
@@ -214,10 +214,10 @@ static void receive(struct pipeline *pipeline)
     }
 }
 
-/* ---- driving ---------------------------------------------------------------------------------- */
+/* ---- driving ---- */
 
-/* Connects, and puts on the connection what waits for it; or fails that, where trying again would not
- * help. */
+/* Connects, and puts on the connection what waits for it; or fails that, where trying again would
+ * not help. */
 static void establish(struct pipeline *pipeline, const struct deadline *deadline)
 {
     struct ls_error error = {0};
@@ -319,7 +319,7 @@ static void pass_on(struct pipeline *pipeline)
     pthread_cond_signal(call != NULL ? &call->changed : &pipeline->relay_arrived);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------ */
+/* ---- calls ---- */
 
 static void enter(struct pipeline *pipeline, struct call *call)
 {
@@ -423,8 +423,8 @@ static int take_nothing(struct pipeline *pipeline, void *out, const struct resp_
     return 0;
 }
 
-/* The beat goes on the connection like any call, but nobody waits for its answer: whoever drives next
- * takes it. Until then it stays under way, and no other one is sent. */
+/* The beat goes on the connection like any call, but nobody waits for its answer: whoever drives
+ * next takes it. Until then it stays under way, and no other one is sent. */
 static void send_beat(struct pipeline *pipeline, const struct deadline *deadline)
 {
     static const ls_bytes argv[] = {{"NODE.BEAT", 9}};
@@ -549,7 +549,7 @@ int pipeline_relayed(struct pipeline *pipeline, const struct deadline *deadline,
     return rc;
 }
 
-/* ---- the whole -------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 int pipeline_init(struct pipeline *pipeline, const struct peer *peer, struct ls_error *error)
 {

@@ -4,10 +4,10 @@
  * then passes the role on. So many threads' requests go out in one write and come back in one read,
  * and no thread of ours is needed.
  *
- * When the connection is lost, the driver connects again, joins again where the handle is a node, and
- * everything goes out again that was not handed to the kernel whole, or that is safe to repeat; what
- * is neither fails with LS_ECONN, its outcome unknown. A call that has no answer when its time is up
- * ends the connection too: replies come in order, so those behind it would be late as well.
+ * When the connection is lost, the driver connects again, joins again where the handle is a node,
+ * and everything goes out again that was not handed to the kernel whole, or that is safe to repeat;
+ * what is neither fails with LS_ECONN, its outcome unknown. A call that has no answer when its time
+ * is up ends the connection too: replies come in order, so those behind it would be late as well.
  *
  * A lock guards all fields but `stream`, which is the driver's. It is never held across a wait.
  */
@@ -81,8 +81,8 @@ int pipeline_call(struct pipeline *pipeline, struct call *call, struct ls_error 
 int pipeline_call_until(struct pipeline *pipeline, struct call *call,
                         const struct deadline *deadline, struct ls_error *error);
 
-/* Receives until a relayed message is there, which is then the caller's, to be given to free(), or the
- * deadline passed (*out is NULL). */
+/* Receives until a relayed message is there, which is then the caller's, to be given to free(), or
+ * the deadline passed (*out is NULL). */
 int pipeline_relayed(struct pipeline *pipeline, const struct deadline *deadline,
                      struct relayed **out, struct ls_error *error);
 
@@ -98,8 +98,8 @@ struct deadline pipeline_beat(struct pipeline *pipeline, const struct deadline *
 void pipeline_joined(struct pipeline *pipeline, struct membership *node);
 void pipeline_left(struct pipeline *pipeline);
 
-/* Joins again with the same id after the server gave the node up. LS_ENOTJOINED where the handle never
- * was a node. */
+/* Joins again with the same id after the server gave the node up. LS_ENOTJOINED where the handle
+ * never was a node. */
 int pipeline_join_again(struct pipeline *pipeline, const struct deadline *deadline,
                         struct ls_error *error);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decoding replies. The reply parser has made sure of the frame; here each value is held against the
- * shape that its command's reply has, and nothing that does not fit is taken for something else.
+ * Decoding replies. The reply parser has made sure of the frame; here each value is held against
+ * the shape that its command's reply has, and nothing that does not fit is taken for something
+ * else.
  */
 #include "client/remote_reply.h"
 
@@ -26,7 +27,7 @@ int reply_unexpected(const char *command, struct ls_error *error)
                      command);
 }
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors ---- */
 
 /* Decimal digits and nothing else, at most 2^64 - 1. */
 static bool parse_number(ls_bytes text, uint64_t *out)
@@ -44,8 +45,8 @@ static bool parse_number(ls_bytes text, uint64_t *out)
     return text.size > 0;
 }
 
-/* The number behind the last `before` of the sentence, 0 where there is none. The last one: in front of
- * it may stand a key, which is the user's. */
+/* The number behind the last `before` of the sentence, 0 where there is none. The last one: in
+ * front of it may stand a key, which is the user's. */
 static uint64_t number_behind(ls_bytes sentence, const char *before)
 {
     const char *text = sentence.data;
@@ -103,7 +104,7 @@ int reply_error(const struct resp_value *value, struct ls_error *error)
     return error_set(error, code, number, "%.*s", shown, (const char *)sentence.data);
 }
 
-/* ---- values ----------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 int reply_number(const struct resp_value *value, uint64_t *out, struct ls_error *error)
 {

@@ -7,8 +7,8 @@
 
 #include "client/remote_pipeline.h"
 
-/* Opens the pipeline's stream. A refusal to join again is a success that is noted in the membership: it
- * concerns only the calls that need the node. On failure the stream is closed. */
+/* Opens the pipeline's stream. A refusal to join again is a success that is noted in the
+ * membership: it concerns only the calls that need the node. On failure the stream is closed. */
 int session_open(struct pipeline *pipeline, const struct deadline *deadline,
                  struct ls_error *error);
 

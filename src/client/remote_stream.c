@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sockets with deadlines. What is received gathers in one buffer; replies are handed out as pointers
- * into it, and it is compacted only when more must be received. A connection whose peer went
- * silently is found by keepalive within half a minute, so that a watch does not wait for ever.
+ * Sockets with deadlines. What is received gathers in one buffer; replies are handed out as
+ * pointers into it, and it is compacted only when more must be received. A connection whose peer
+ * went silently is found by keepalive within half a minute, so that a watch does not wait for ever.
  */
 #include "client/remote_stream.h"
 
@@ -27,7 +27,7 @@
 #define DELAY_MIN_MS   10
 #define DELAY_MAX_MS   500
 
-/* ---- time ------------------------------------------------------------------------------------- */
+/* ---- time ---- */
 
 bool deadline_passed(const struct deadline *deadline)
 {
@@ -95,7 +95,7 @@ bool backoff_wait(const struct backoff *backoff, const struct deadline *deadline
     }
 }
 
-/* ---- connecting ------------------------------------------------------------------------------- */
+/* ---- connecting ---- */
 
 bool stream_may_recover(int code)
 {
@@ -256,7 +256,7 @@ void stream_close(struct stream *stream)
     *stream = STREAM_CLOSED;
 }
 
-/* ---- receiving -------------------------------------------------------------------------------- */
+/* ---- receiving ---- */
 
 /* Room behind what is there: for the rest of the reply under way where its size is known, within
  * bounds, so that a large one is not received in small pieces. */
@@ -346,7 +346,7 @@ void stream_terminate(struct stream *stream, ls_bytes text)
     stream->in.data[offset + text.size] = '\0';
 }
 
-/* ---- sending ---------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 static int send_all(struct stream *stream, ls_bytes bytes, const struct deadline *deadline,
                     struct ls_error *error)

@@ -27,8 +27,8 @@ struct stream {
 #define STREAM_CLOSED ((struct stream){.fd = -1})
 
 /* Connects and says HELLO. LS_ECONN, LS_ELOADING and LS_ESHUTDOWN may pass; LS_ENOAUTH,
- * LS_EWRONGPASS, LS_ENOPERM, LS_EPROTO and LS_EINVAL will not. On failure the stream is closed. A name
- * server that does not answer may keep it past the deadline. */
+ * LS_EWRONGPASS, LS_ENOPERM, LS_EPROTO and LS_EINVAL will not. On failure the stream is closed. A
+ * name server that does not answer may keep it past the deadline. */
 int stream_open(struct stream *stream, const struct peer *peer, const struct deadline *deadline,
                 struct ls_error *error);
 void stream_close(struct stream *stream);
@@ -38,12 +38,12 @@ static inline bool stream_is_open(const struct stream *stream)
     return stream->fd >= 0;
 }
 
-/* Receives what is there, without waiting: 1, 0 where nothing is, LS_ECONN, LS_ENOMEM. Replies handed
- * out before are no longer valid. */
+/* Receives what is there, without waiting: 1, 0 where nothing is, LS_ECONN, LS_ENOMEM. Replies
+ * handed out before are no longer valid. */
 int stream_fill(struct stream *stream, struct ls_error *error);
 
-/* 1: the next whole reply is in stream->reply, valid until the next call on the stream; 0: more must
- * be received first; LS_EPROTO, LS_ETOOBIG, LS_ENOMEM. */
+/* 1: the next whole reply is in stream->reply, valid until the next call on the stream; 0: more
+ * must be received first; LS_EPROTO, LS_ETOOBIG, LS_ENOMEM. */
 int stream_next(struct stream *stream, struct ls_error *error);
 
 /* As stream_next, but receives and waits until the deadline: 0 when it passed. */
@@ -60,9 +60,9 @@ void stream_terminate(struct stream *stream, ls_bytes text);
 /* True for the codes that may pass when tried again: the server is not there, or not yet. */
 bool stream_may_recover(int code);
 
-/* When to try again: 10 ms, then twice as long each time up to 500 ms, or a quarter of the timeout where
- * that is less; each cut short by up to a half at random, so that clients of one server do not
- * return in step. All zeros: at once. */
+/* When to try again: 10 ms, then twice as long each time up to 500 ms, or a quarter of the timeout
+ * where that is less; each cut short by up to a half at random, so that clients of one server do
+ * not return in step. All zeros: at once. */
 struct backoff {
     uint32_t delay_ms; /* the last one; 0: none yet */
     uint64_t at_ms;    /* monotonic: not before this */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Watches of a remote handle. Each has a connection of its own, over which the server pushes; what
- * is handed out points into the bytes received. A watch whose connection is lost connects again while
- * it is waited on: a box watch goes on at the clock after the last one it gave, an object watch says
- * LS_OBJECT_RESYNC and begins anew.
+ * is handed out points into the bytes received. A watch whose connection is lost connects again
+ * while it is waited on: a box watch goes on at the clock after the last one it gave, an object
+ * watch says LS_OBJECT_RESYNC and begins anew.
  */
 #include <stdlib.h>
 
@@ -11,7 +11,7 @@
 #include "client/remote.h"
 #include "client/remote_reply.h"
 
-/* ---- what both kinds share -------------------------------------------------------------------- */
+/* ---- what both kinds share ---- */
 
 /* A connection that asks for pushes when it begins. */
 struct feed {
@@ -89,8 +89,8 @@ static int feed_open(struct feed *feed, struct ls_error *error)
 
 enum { FEED_LATE = 0, FEED_PUSH, FEED_RENEWED };
 
-/* FEED_PUSH: the next push is in feed->stream.reply; FEED_RENEWED: there is a new connection, and what
- * comes begins anew; FEED_LATE: the deadline passed; or why not. */
+/* FEED_PUSH: the next push is in feed->stream.reply; FEED_RENEWED: there is a new connection, and
+ * what comes begins anew; FEED_LATE: the deadline passed; or why not. */
 static int feed_next(struct feed *feed, const struct deadline *deadline, struct ls_error *error)
 {
     for (;;) {
@@ -151,7 +151,7 @@ static int unexpected_push(struct ls_error *error)
     return error_set(error, LS_EPROTO, 0, "something else came where a watch's push belongs");
 }
 
-/* ---- box -------------------------------------------------------------------------------------- */
+/* ---- box ---- */
 
 struct remote_watch {
     struct ls_watch base; /* first */
@@ -292,7 +292,7 @@ void remote_watch_close(struct ls_watch *base)
     free(watch);
 }
 
-/* ---- objects ---------------------------------------------------------------------------------- */
+/* ---- objects ---- */
 
 struct remote_object_watch {
     struct ls_object_watch base; /* first */

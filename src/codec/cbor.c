@@ -331,7 +331,7 @@ int cbor_put_simple(struct buf *out, enum cbor_simple value)
     return put_head(out, CBOR_ITEM_SIMPLE, value);
 }
 
-/* ---- flat maps ------------------------------------------------------------------------------- */
+/* ---- flat maps ---- */
 
 #define OUT_OF_ORDER "a key out of order or twice"
 

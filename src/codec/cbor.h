@@ -17,7 +17,7 @@
  * first byte that is wrong as the number. */
 int cbor_check(ls_bytes item, struct ls_error *error);
 
-/* ---- items ----------------------------------------------------------------------------------- */
+/* ---- items ---- */
 
 /* The major types of CBOR by their numbers, and the two that share that of CBOR_ITEM_SIMPLE. */
 enum cbor_item_kind {
@@ -52,7 +52,7 @@ int cbor_read(struct cbor_item *out, ls_bytes in, size_t at, struct ls_error *er
  * cbor_check does. */
 int cbor_skip(size_t *end, ls_bytes in, size_t at, struct ls_error *error);
 
-/* ---- writing --------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 #define CBOR_HEAD_SIZE_MAX 9
 
@@ -104,7 +104,7 @@ int cbor_put_map(struct buf *out, uint64_t pairs);
 int cbor_put_array(struct buf *out, uint64_t items);
 int cbor_put_simple(struct buf *out, enum cbor_simple value);
 
-/* ---- flat maps ------------------------------------------------------------------------------- */
+/* ---- flat maps ---- */
 
 /* One entry of a flat map. */
 enum cbor_kind { CBOR_UINT, CBOR_BYTES, CBOR_TEXT, CBOR_OTHER };

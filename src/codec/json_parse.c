@@ -20,7 +20,7 @@
 
 #define INT64_DIGITS 19 /* no integer with fewer digits is too large for jansson */
 
-/* ---- what is looked at on the text ----------------------------------------------------------- */
+/* ---- what is looked at on the text ---- */
 
 /* An integer that jansson would not take. */
 struct big_integer {
@@ -136,7 +136,7 @@ static int scan_text(struct scan *scan, struct ls_error *error)
     return rc != 0 ? error_code(error, rc) : 0;
 }
 
-/* ---- the tree -------------------------------------------------------------------------------- */
+/* ---- the tree ---- */
 
 static int refuse_parse(ls_bytes json, const json_error_t *parse, struct ls_error *error)
 {
@@ -183,7 +183,7 @@ static int load_without_bigs(json_t **tree, const struct scan *scan, struct ls_e
     return rc;
 }
 
-/* ---- writing --------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 /* An entry of an object: where it is in the output, and how long its encoded key and all of it. */
 struct pair {

@@ -17,7 +17,7 @@
 #include "base/error.h"
 #include "codec/cbor.h"
 
-/* ---- strings --------------------------------------------------------------------------------- */
+/* ---- strings ---- */
 
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
@@ -111,7 +111,7 @@ static int put_base64_string(struct buf *out, ls_bytes bytes)
     return rc != 0 ? rc : buf_append_byte(out, '"');
 }
 
-/* ---- numbers --------------------------------------------------------------------------------- */
+/* ---- numbers ---- */
 
 /* The fewest digits that read back as the same number, and always a fraction or an exponent, so
  * that it stays a float. */
@@ -163,7 +163,7 @@ static int put_simple(struct buf *out, uint64_t value)
     }
 }
 
-/* ---- the walk -------------------------------------------------------------------------------- */
+/* ---- the walk ---- */
 
 /* An open array, map, string of chunks or tag. */
 struct level {

@@ -45,7 +45,7 @@
 #define CONTROL_NAMES_MAX    4
 #define CONTROL_KEY_SIZE_MAX 24 /* with a head of one byte */
 
-/* ---- encoding -------------------------------------------------------------------------------- */
+/* ---- encoding ---- */
 
 /* A record being written into room that is there already. */
 struct writer {
@@ -320,7 +320,7 @@ int control_encode(struct buf *out, const struct control *control, const char *c
     return 0;
 }
 
-/* ---- decoding -------------------------------------------------------------------------------- */
+/* ---- decoding ---- */
 
 enum { OPTIONAL = 0, REQUIRED = 1 };
 
@@ -648,7 +648,7 @@ int control_decode(struct control *out, ls_bytes record, const char *const *name
     return rc;
 }
 
-/* ---- checks ---------------------------------------------------------------------------------- */
+/* ---- checks ---- */
 
 /* Hashes the record as it was before `check` was inserted: one pair less, and without the entry. It
  * needs to know no field but that one, so it holds for records with keys that are not known. */

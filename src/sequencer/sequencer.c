@@ -264,7 +264,7 @@ void sequencer_set_time(struct sequencer *s, uint64_t (*now_ns)(void *context), 
     s->now_context = context;
 }
 
-/* ---- served --------------------------------------------------------------------------------- */
+/* ---- served ---- */
 
 static void *serve(void *argument)
 {
@@ -341,7 +341,7 @@ struct request *sequencer_take(struct sequencer *s)
     return first;
 }
 
-/* ---- embedded ------------------------------------------------------------------------------- */
+/* ---- embedded ---- */
 
 /* A thread in sequencer_run, on its stack. Sleeps until its request is done, or until it is its
  * turn to run a batch for all that are queued. */

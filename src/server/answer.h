@@ -1,6 +1,6 @@
 /*
- * Replies to a connection in its version of the protocol. None of them fails: a reply that cannot be
- * written whole for want of memory closes the connection instead.
+ * Replies to a connection in its version of the protocol. None of them fails: a reply that cannot
+ * be written whole for want of memory closes the connection instead.
  */
 #ifndef LS_SERVER_ANSWER_H
 #define LS_SERVER_ANSWER_H

@@ -32,8 +32,8 @@ struct call {
     struct ls_error *error;
 };
 
-/* 0 where it answered, queued its write, or parked the connection; or a negative code with the error
- * filled, and then nothing was written and nothing changed. */
+/* 0 where it answered, queued its write, or parked the connection; or a negative code with the
+ * error filled, and then nothing was written and nothing changed. */
 typedef int command_handler(struct call *call);
 
 struct command {

@@ -1,7 +1,7 @@
 /*
  * Settings of lockstepd: one table of them drives the flags, the config file, CONFIG GET and SET,
- * --help and the list in the manual. A value is checked when it is set, wherever it comes from, and a
- * refused value changes nothing.
+ * --help and the list in the manual. A value is checked when it is set, wherever it comes from, and
+ * a refused value changes nothing.
  */
 #ifndef LS_SERVER_CONFIG_H
 #define LS_SERVER_CONFIG_H

@@ -8,8 +8,8 @@
  *     an incomplete or waiting command is kept here.
  *  3. Replies gather in `out` and leave at the end of the loop's turn. With a write under way,
  *     nothing else is handed to the socket; watches read on only when all of it is gone.
- *  4. conn_close may be called at any time; the struct lives until the handle is closed and no write
- *     of it is unanswered.
+ *  4. conn_close may be called at any time; the struct lives until the handle is closed and no
+ *     write of it is unanswered.
  */
 #ifndef LS_SERVER_CONN_H
 #define LS_SERVER_CONN_H

@@ -158,8 +158,8 @@ static int append(struct frames *frames, struct frames_block **block, uint64_t f
 
 enum { FILL_NOTHING = 0, FILL_SOME = 1, FILL_FULL = 2 };
 
-/* Reads messages from `from` on into the block, as many as it has room for. FILL_FULL: there is one,
- * but no room for it. Negative: an error. */
+/* Reads messages from `from` on into the block, as many as it has room for. FILL_FULL: there is
+ * one, but no room for it. Negative: an error. */
 static int fill(struct frames *frames, struct frames_block **block, struct reading *reading,
                 uint64_t from, struct ls_error *error)
 {

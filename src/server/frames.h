@@ -1,8 +1,9 @@
 /*
- * The box, encoded once for all who watch it. A block holds the push frames of consecutive messages,
- * and says which clocks it covers; watches send runs of its bytes by reference. The newest block
- * grows at its end, in place: bytes once written never move or change. Older pieces are read from
- * the store when a watch asks for them, and shared by those that stand at the same clock.
+ * The box, encoded once for all who watch it. A block holds the push frames of consecutive
+ * messages, and says which clocks it covers; watches send runs of its bytes by reference. The
+ * newest block grows at its end, in place: bytes once written never move or change. Older pieces
+ * are read from the store when a watch asks for them, and shared by those that stand at the same
+ * clock.
  *
  * One cache for each way to encode: RESP2 or RESP3, CBOR or JSON.
  */

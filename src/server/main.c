@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lockstepd: flags and config file, what happens on a crash, and the exit status: 0 after an orderly
- * stop, 1 where it could not start, 2 for wrong usage.
+ * lockstepd: flags and config file, what happens on a crash, and the exit status: 0 after an
+ * orderly stop, 1 where it could not start, 2 for wrong usage.
  */
 #include <signal.h>
 #include <stdio.h>

@@ -20,8 +20,8 @@ struct nodes {
 int nodes_init(struct nodes *nodes);
 void nodes_free(struct nodes *nodes);
 
-/* Makes the connection act as this life of a node, and whoever else was bound to the host no longer.
- * 0 or LS_ENOMEM. */
+/* Makes the connection act as this life of a node, and whoever else was bound to the host no
+ * longer. 0 or LS_ENOMEM. */
 int nodes_bind(struct nodes *nodes, struct conn *conn, const struct binding *binding,
                uint64_t ttl_ms, uint64_t now_ms);
 

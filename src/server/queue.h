@@ -1,7 +1,7 @@
 /*
  * Writes on their way to the sequencer and back. A handler describes a write as a `pending`: the
- * request, copies of its arguments, and who answers it. Pendings of one turn of the loop are chained
- * and submitted together; they come back in the order in which they were submitted.
+ * request, copies of its arguments, and who answers it. Pendings of one turn of the loop are
+ * chained and submitted together; they come back in the order in which they were submitted.
  *
  * Memory comes from blocks that are used up front to back and used again once every pending in them
  * is done, so that a write costs no allocation.

@@ -1,8 +1,8 @@
 /*
  * The read transaction that everything in one turn of the loop shares. It is begun when somebody
- * first asks. Each command that reads looks whether any process has committed since, and then has it
- * begun anew, so that a read sees every write that was answered before it was sent; what one command
- * reads is of one commit.
+ * first asks. Each command that reads looks whether any process has committed since, and then has
+ * it begun anew, so that a read sees every write that was answered before it was sent; what one
+ * command reads is of one commit.
  */
 #ifndef LS_SERVER_READS_H
 #define LS_SERVER_READS_H

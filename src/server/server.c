@@ -95,8 +95,8 @@ static void on_rest(uv_timer_t *timer)
     (void)timer;
 }
 
-/* Lets every watch read on. Where there are so many that this takes long, the loop rests from it for as
- * long again: commands get half of the time, and the next round sends more at once. */
+/* Lets every watch read on. Where there are so many that this takes long, the loop rests from it
+ * for as long again: commands get half of the time, and the next round sends more at once. */
 static void wake_watches(struct server *server)
 {
     uint64_t begin_ns = uv_hrtime();

@@ -1,7 +1,7 @@
 /*
  * The parts of a running lockstepd and the turn of its loop: what arrived is read and its commands
- * run; their writes are submitted together; what the sequencer finished is answered; watches read on;
- * everything leaves in one write a socket. Everything here belongs to the loop's thread.
+ * run; their writes are submitted together; what the sequencer finished is answered; watches read
+ * on; everything leaves in one write a socket. Everything here belongs to the loop's thread.
  */
 #ifndef LS_SERVER_SERVER_H
 #define LS_SERVER_SERVER_H
@@ -89,12 +89,12 @@ struct server {
 
 #define INPUT_SIZE ((size_t)256 * 1024)
 
-/* Starts everything but the loop; takes the settings over, whatever it returns. The sentence says why
- * it could not start. */
+/* Starts everything but the loop; takes the settings over, whatever it returns. The sentence says
+ * why it could not start. */
 int server_open(struct server **out, struct config *config, struct ls_error *error);
 
-/* Runs the loop until server_stop has let everything end, and frees the server. LS_EIO where it could
- * not let clients in. */
+/* Runs the loop until server_stop has let everything end, and frees the server. LS_EIO where it
+ * could not let clients in. */
 int server_run(struct server *server, struct ls_error *error);
 
 /* Stops in an orderly way: no new clients or commands, what was submitted is answered. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Watches of the box, and the turn that the watches of one connection take. A box watch is its next
- * clock and a filter; what it sends are runs of shared blocks, held only while the socket takes them.
+ * clock and a filter; what it sends are runs of shared blocks, held only while the socket takes
+ * them.
  */
 #include <assert.h>
 #include <stdlib.h>

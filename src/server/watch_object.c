@@ -3,7 +3,8 @@
  * Watches of objects: a snapshot read in one transaction of its own, piece by piece as the socket
  * drains, then the changes after it from the box. A snapshot pins pages of the store, so there are
  * few at a time, and one whose client takes nothing is given up and begun again. A watch that falls
- * behind what is kept begins again too; it says `resync` before that, so nothing is lost in silence.
+ * behind what is kept begins again too; it says `resync` before that, so nothing is lost in
+ * silence.
  */
 #include <assert.h>
 #include <stdlib.h>

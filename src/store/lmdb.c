@@ -110,7 +110,7 @@ int lmdb_fail(struct ls_error *error, int result, const struct lmdb_env *env, co
     }
 }
 
-/* ---- transactions --------------------------------------------------------------------------- */
+/* ---- transactions ---- */
 
 static struct store_txn *take_idle(struct lmdb_env *env)
 {
@@ -284,7 +284,7 @@ static uint64_t lmdb_number(struct store_txn *txn)
     return mdb_txn_id(txn->mdb);
 }
 
-/* ---- records -------------------------------------------------------------------------------- */
+/* ---- records ---- */
 
 /* The database of a key, LMDB_DBI_NONE where there is none for it. */
 static MDB_dbi dbi_of(const struct store_txn *txn, ls_bytes key)
@@ -405,7 +405,7 @@ static int lmdb_count(struct store_txn *txn, char category, uint64_t *out, struc
     return 0;
 }
 
-/* ---- waking --------------------------------------------------------------------------------- */
+/* ---- waking ---- */
 
 static uint64_t last_commit(const struct lmdb_env *env)
 {
@@ -460,7 +460,7 @@ static void lmdb_wake_all(struct store *base)
     }
 }
 
-/* ---- the drivers ---------------------------------------------------------------------------- */
+/* ---- the drivers ---- */
 
 #define LMDB_FUNCTIONS                                                                            \
     .close = lmdb_close, .begin = lmdb_begin, .get = lmdb_get, .put = lmdb_put, .del = lmdb_del,  \

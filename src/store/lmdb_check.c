@@ -87,7 +87,7 @@ static int damaged(const struct file *file, uint64_t page, const char *what, str
                      (unsigned long long)page, what);
 }
 
-/* ---- pages ---------------------------------------------------------------------------------- */
+/* ---- pages ---- */
 
 static const struct page *page_at(const struct file *file, uint64_t number)
 {
@@ -148,7 +148,7 @@ static const uint8_t *node_data(const struct file *file, const struct node *node
     return (const uint8_t *)page + sizeof *page;
 }
 
-/* ---- the length ----------------------------------------------------------------------------- */
+/* ---- the length ---- */
 
 /* How many of the page numbers in a record of the tree of free pages lie beyond the file. */
 static bool count_beyond(const struct file *file, const struct node *node, uint64_t *beyond)
@@ -210,7 +210,7 @@ static int check_length(const struct file *file, const struct meta *meta, struct
     return 0;
 }
 
-/* ---- the roots ------------------------------------------------------------------------------ */
+/* ---- the roots ---- */
 
 static int check_root(const struct file *file, const struct tree *tree, struct ls_error *error)
 {
@@ -252,7 +252,7 @@ static int check_roots(const struct file *file, const struct meta *meta, struct 
     return result;
 }
 
-/* ---- the header ----------------------------------------------------------------------------- */
+/* ---- the header ---- */
 
 static int read_meta(int fd, uint64_t offset, struct meta *meta, const char *directory,
                      struct ls_error *error)

@@ -30,7 +30,7 @@
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lmdb_env *registry;
 
-/* ---- making a store ------------------------------------------------------------------------- */
+/* ---- making a store ---- */
 
 static int fail_path(struct ls_error *error, const char *doing, const char *path)
 {
@@ -193,7 +193,7 @@ static int make_store(const char *directory, const char *data, struct ls_error *
     return result;
 }
 
-/* ---- the environment ------------------------------------------------------------------------ */
+/* ---- the environment ---- */
 
 static void env_free(struct lmdb_env *env)
 {
@@ -432,7 +432,7 @@ static void env_release(struct lmdb_env *env)
     pthread_mutex_unlock(&registry_lock);
 }
 
-/* ---- the driver's functions ----------------------------------------------------------------- */
+/* ---- the driver's functions ---- */
 
 static struct lmdb_store *store_new(const struct store_driver *driver, const char *path,
                                     const struct store_options *options)

@@ -32,7 +32,7 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* ---- free pages ----------------------------------------------------------------------------- */
+/* ---- free pages ---- */
 
 /* A line of LMDB's list of readers: process, thread, and the commit it sees, "-" for none. */
 struct readers {
@@ -100,7 +100,7 @@ static int count_usable(struct store_txn *txn, uint64_t number, uint64_t *out,
     return count_free(txn->store, readers.oldest, txn->room_run, out, error);
 }
 
-/* ---- the disk ------------------------------------------------------------------------------- */
+/* ---- the disk ---- */
 
 bool lmdb_disk_full(const struct lmdb_env *env)
 {
@@ -156,7 +156,7 @@ static void allocate_ahead(struct lmdb_env *env, uint64_t used, uint64_t wanted,
     env->allocated_pages = end;
 }
 
-/* ---- room ----------------------------------------------------------------------------------- */
+/* ---- room ---- */
 
 static uint64_t reserve_of(const struct lmdb_env *env, uint64_t limit)
 {

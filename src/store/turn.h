@@ -4,9 +4,9 @@
  * LMDB's own lock, a robust mutex in shared memory, can forget who waits for it: a waiter is woken,
  * is killed before it has the lock, and another takes the lock in between; nobody is left who would
  * wake the rest, and they wait for ever while that other one writes on. So writers first queue at a
- * lock of the kernel, on DIR/wake, which ends with its process and forgets nobody; only one at a time
- * goes on to LMDB's lock. The turn is a help and not a guard: where it cannot be taken, LMDB's lock
- * still lets only one write.
+ * lock of the kernel, on DIR/wake, which ends with its process and forgets nobody; only one at a
+ * time goes on to LMDB's lock. The turn is a help and not a guard: where it cannot be taken, LMDB's
+ * lock still lets only one write.
  */
 #ifndef LS_STORE_TURN_H
 #define LS_STORE_TURN_H

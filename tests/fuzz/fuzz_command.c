@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server: whatever a client sends, every byte that comes back is RESP, every connection ends, and
- * the server goes on. The input is what one client sends before it ends its side; the first byte
- * chooses the version of the protocol. The store lives as long as the fuzzer.
+ * The server: whatever a client sends, every byte that comes back is RESP, every connection ends,
+ * and the server goes on. The input is what one client sends before it ends its side; the first
+ * byte chooses the version of the protocol. The store lives as long as the fuzzer.
  */
 #include <errno.h>
 #include <stdint.h>

@@ -4,10 +4,13 @@
  * stdout, a line each, with the time of the monotonic clock in nanoseconds, so that what it was
  * promised is known when it is killed.
  *
- *     poster URL post NAME COUNT PAUSE_US   "post CLOCK NAME.N TIME" for each post that was answered,
- *                                           and "next FIRST 3 TIME" for clock values; COUNT 0: for ever
- *     poster URL watch FROM                 "seen CLOCK TEXT TIME" for each message; begins with "start"
- *     poster URL put KEY VALUE              "put CLOCK"
+ *     poster URL post NAME COUNT PAUSE_US
+ *         "post CLOCK NAME.N TIME" for each post that was answered, and "next FIRST 3 TIME" for clock
+ *         values; COUNT 0: for ever
+ *     poster URL watch FROM
+ *         "seen CLOCK TEXT TIME" for each message; begins with "start"
+ *     poster URL put KEY VALUE
+ *         "put CLOCK"
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -27,7 +27,7 @@
 #include "coordinator/layout.h"
 #include "store/store.h"
 
-/* ---- a store with something of everything --------------------------------------------------- */
+/* ---- a store with something of everything ---- */
 
 #define RECORDS_MAX 64
 
@@ -172,7 +172,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- check --------------------------------------------------------------------------------- */
+/* ---- check ---- */
 
 static void forget_fault(void *context, const struct check_fault *fault)
 {
@@ -343,7 +343,7 @@ static void a_clock_behind_the_newest_message_is_found(void **state)
     buf_free(&record);
 }
 
-/* ---- lines of a dump ------------------------------------------------------------------------ */
+/* ---- lines of a dump ---- */
 
 static void assert_line_gives_back(ls_bytes key, ls_bytes value, bool decoded)
 {
@@ -491,7 +491,7 @@ static void lines_that_no_dump_has_are_refused(void **state)
     dump_reader_free(&reader);
 }
 
-/* ---- bench --------------------------------------------------------------------------------- */
+/* ---- bench ---- */
 
 static void replies_are_counted_wherever_the_stream_is_cut(void **state)
 {

@@ -24,7 +24,7 @@ bool kind_is(const char *name)
     return strcmp(kind, name) == 0;
 }
 
-/* ---- the server ------------------------------------------------------------------------------ */
+/* ---- the server ---- */
 
 static unsigned free_port(void)
 {
@@ -88,7 +88,7 @@ static void stop_server(void)
     }
 }
 
-/* ---- the fixture ----------------------------------------------------------------------------- */
+/* ---- the fixture ---- */
 
 int fixture_open(void **state)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A real server, killed again and again in the middle of its work: a thousand numbered posts of four
- * nodes are in the box once each, in each node's order, and a watch that was open all the while sees
- * each once, in the order of the clock. The killing follows the posting, not a timetable.
+ * A real server, killed again and again in the middle of its work: a thousand numbered posts of
+ * four nodes are in the box once each, in each node's order, and a watch that was open all the
+ * while sees each once, in the order of the clock. The killing follows the posting, not a
+ * timetable.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -89,7 +90,7 @@ static ls *open_handle(void)
     return handle;
 }
 
-/* ---- posting ---------------------------------------------------------------------------------- */
+/* ---- posting ---- */
 
 struct poster {
     ls *handle;
@@ -120,8 +121,8 @@ static void *post_all(void *argument)
     return NULL;
 }
 
-/* Kills the server when the next share of the posts is done, and starts it again, KILLS times. On the
- * main thread: the server ends with the thread that started it. */
+/* Kills the server when the next share of the posts is done, and starts it again, KILLS times. On
+ * the main thread: the server ends with the thread that started it. */
 static void kill_often(void)
 {
     for (int i = 1; i <= KILLS; i++) {
@@ -133,7 +134,7 @@ static void kill_often(void)
     }
 }
 
-/* ---- watching --------------------------------------------------------------------------------- */
+/* ---- watching ---- */
 
 /* What was seen: the messages of each node must come as 0, 1, 2, ... */
 struct seen {

@@ -115,7 +115,7 @@ static const char *name_of_fd(int fd, char path[PATH_MAX])
     return below(path);
 }
 
-/* ---- the log -------------------------------------------------------------------------------- */
+/* ---- the log ---- */
 
 static uint64_t log_vector(enum operation operation, const char *name, uint64_t number,
                            off_t offset, const struct iovec *data, int count, bool flushes_itself)
@@ -147,7 +147,7 @@ static uint64_t log_plain(enum operation operation, const char *name, uint64_t n
     return log_vector(operation, name, number, offset, NULL, 0, false);
 }
 
-/* ---- space ---------------------------------------------------------------------------------- */
+/* ---- space ---- */
 
 static uint64_t add_sizes(const char *path, unsigned depth)
 {
@@ -194,7 +194,7 @@ static off_t end_allowed(int fd, const char *name, off_t end)
     return (uint64_t)(end - file.st_size) <= left ? end : file.st_size + (off_t)left;
 }
 
-/* ---- writing -------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static bool flushes_itself(int fd)
 {
@@ -317,7 +317,7 @@ EXPORT int fstatvfs64(int fd, struct statvfs64 *out)
     return result;
 }
 
-/* ---- flushing ------------------------------------------------------------------------------- */
+/* ---- flushing ---- */
 
 static int flush(int fd, long call)
 {
@@ -341,7 +341,7 @@ EXPORT int fdatasync(int fd)
     return flush(fd, SYS_fdatasync);
 }
 
-/* ---- names ---------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 EXPORT int open(const char *path, int flags, ...)
 {

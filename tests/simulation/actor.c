@@ -42,7 +42,7 @@ static ls_bytes random_key(struct sim *sim, char key[8])
     return bytes_of_text(key);
 }
 
-/* ---- asking --------------------------------------------------------------------------------- */
+/* ---- asking ---- */
 
 static void ask_post(struct sim *sim, struct actor *actor)
 {
@@ -163,7 +163,7 @@ bool actor_ask(struct sim *sim, struct actor *actor)
     return true;
 }
 
-/* ---- judging -------------------------------------------------------------------------------- */
+/* ---- judging ---- */
 
 void actor_disconnected(struct actor *actor)
 {
@@ -265,7 +265,7 @@ void actor_answered(struct sim *sim, struct actor *actor)
     }
 }
 
-/* ---- giving up ------------------------------------------------------------------------------ */
+/* ---- giving up ---- */
 
 /* The first node that was seen in the same life with the same beat for its ttl; false: none. */
 static bool find_late(struct sim *sim, struct request *expire)

@@ -86,7 +86,7 @@ void sim_close(struct sim *sim)
     free(sim->log);
 }
 
-/* ---- the log -------------------------------------------------------------------------------- */
+/* ---- the log ---- */
 
 static struct entry entry_of(const struct sim *sim, const struct message *message)
 {

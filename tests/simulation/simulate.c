@@ -24,7 +24,7 @@ struct outcome {
     uint64_t refused_for_space;
 };
 
-/* ---- steps ---------------------------------------------------------------------------------- */
+/* ---- steps ---- */
 
 /* Each on its own, after the batch failed as a whole. */
 static void run_one_by_one(struct sim *sim, struct actor *const *asking, size_t count)
@@ -137,7 +137,7 @@ static void check_all(struct sim *sim)
     sim_compare_log(sim);
 }
 
-/* ---- runs ----------------------------------------------------------------------------------- */
+/* ---- runs ---- */
 
 static struct outcome run(uint64_t seed, uint64_t steps)
 {

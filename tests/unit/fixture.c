@@ -98,7 +98,7 @@ void fixture_run_together(struct fixture *f, struct request *requests, size_t co
     assert_code(coordinator_commit(f->coordinator, &error), 0, &error);
 }
 
-/* ---- snapshots ------------------------------------------------------------------------------- */
+/* ---- snapshots ---- */
 
 void snapshot_add(struct buf *out, ls_bytes key, ls_bytes value)
 {
@@ -197,7 +197,7 @@ bool snapshot_equal(const struct buf *a, const struct buf *b)
     }
 }
 
-/* ---- refusals -------------------------------------------------------------------------------- */
+/* ---- refusals ---- */
 
 static void snapshot_without_epoch(struct buf *out, struct store *store)
 {
@@ -239,7 +239,7 @@ void fixture_refuse(struct fixture *f, struct request *request, int code)
     buf_free(&after);
 }
 
-/* ---- requests -------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 struct request post_request(uint8_t item[24], const char *text)
 {

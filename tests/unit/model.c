@@ -13,7 +13,7 @@
 #include "coordinator/layout.h"
 #include "fixture.h"
 
-/* ---- memory ---------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 static ls_bytes copy_of(ls_bytes bytes)
 {
@@ -66,7 +66,7 @@ void model_free(struct model *m)
     free(m);
 }
 
-/* ---- looking --------------------------------------------------------------------------------- */
+/* ---- looking ---- */
 
 static struct model_node *find_node(const struct model *m, ls_bytes host)
 {
@@ -129,7 +129,7 @@ uint64_t model_box_bytes(const struct model *m)
     return bytes;
 }
 
-/* ---- refusing -------------------------------------------------------------------------------- */
+/* ---- refusing ---- */
 
 static int refuse(struct request *r, int code, uint64_t number)
 {
@@ -156,7 +156,7 @@ static bool clock_has(const struct model *m, uint64_t ticks)
     return ticks <= UINT64_MAX - m->clock;
 }
 
-/* ---- messages -------------------------------------------------------------------------------- */
+/* ---- messages ---- */
 
 static void append(struct model *m, struct message *message, uint64_t now_ns)
 {
@@ -263,7 +263,7 @@ static int post(struct model *m, struct request *r, uint64_t now_ns)
     return 0;
 }
 
-/* ---- discarding ------------------------------------------------------------------------------ */
+/* ---- discarding ---- */
 
 static void discard_first(struct model *m)
 {
@@ -333,7 +333,7 @@ static int retain(struct model *m, struct request *r, uint64_t now_ns)
     return discard(m, r, now_ns, retain_takes);
 }
 
-/* ---- objects --------------------------------------------------------------------------------- */
+/* ---- objects ---- */
 
 static void put_object(struct model *m, ls_bytes name, ls_bytes value, ls_bytes owner,
                        const struct binding *as, uint64_t now_ns)
@@ -514,7 +514,7 @@ static int txn(struct model *m, struct request *r, uint64_t now_ns)
     return 0;
 }
 
-/* ---- nodes ----------------------------------------------------------------------------------- */
+/* ---- nodes ---- */
 
 /* Tells of the node as it is, under the clock as it is. */
 static void tell_node(struct model *m, struct model_node *n, uint64_t previous,
@@ -665,7 +665,7 @@ static int expire(struct model *m, struct request *r, uint64_t now_ns)
     return 0;
 }
 
-/* ---- all of them ----------------------------------------------------------------------------- */
+/* ---- all of them ---- */
 
 static int clock_next(struct model *m, struct request *r)
 {

@@ -110,7 +110,7 @@ int peer_count(struct scripted_peer *peer)
     return count;
 }
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 /* Reads "<marker><number>\r\n" at *at: true where it is whole. */
 static bool read_header(const struct peer_link *link, size_t *at, char marker, size_t *number)
@@ -206,7 +206,7 @@ void link_hello(struct peer_link *link)
     }
 }
 
-/* ---- answers ----------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 #define ID "00112233-4455-4677-8899-aabbccddeeff"
 #define BOX                                                                                    \

@@ -59,8 +59,8 @@ void link_say(struct peer_link *link, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Takes a HELLO and answers it. */
 void link_hello(struct peer_link *link);
-/* Answers the command as a healthy server might, in the simplest way that has its shape; numbers are
- * 42. */
+/* Answers the command as a healthy server might, in the simplest way that has its shape; numbers
+ * are 42. */
 void link_answer(struct peer_link *link);
 
 #endif

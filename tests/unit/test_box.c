@@ -13,7 +13,7 @@
 
 #define MS UINT64_C(1000000)
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 /* The clocks of what a reader gets from `from` on, as text: "2 5 6". */
 static void assert_reads(struct fixture *f, uint64_t from, const struct box_filter *filter,
@@ -82,7 +82,7 @@ static struct message message_at(struct fixture *f, uint64_t clock, struct buf *
     return message;
 }
 
-/* ---- posts ---------------------------------------------------------------------------------- */
+/* ---- posts ---- */
 
 static void a_post_is_there_as_it_was_sent(void **state)
 {
@@ -217,7 +217,7 @@ static void a_node_that_is_down_posts_nothing(void **state)
     assert_int_equal(fixture_run(f, &post), 0);
 }
 
-/* ---- numbered posts ------------------------------------------------------------------------- */
+/* ---- numbered posts ---- */
 
 static int post_numbered(struct fixture *f, const struct binding *as, uint64_t seq, uint64_t *clock)
 {
@@ -332,7 +332,7 @@ static void a_numbered_post_that_is_refused_keeps_its_number_free(void **state)
     assert_int_equal(post_numbered(f, &a, 1, &clock), 0);
 }
 
-/* ---- trims ---------------------------------------------------------------------------------- */
+/* ---- trims ---- */
 
 static uint64_t trim_before(struct fixture *f, uint64_t before)
 {
@@ -455,7 +455,7 @@ static void a_trim_in_steps_spares_what_was_posted_after_it_began(void **state)
     assert_reads(f, later, NULL, "2002");
 }
 
-/* ---- retention ------------------------------------------------------------------------------ */
+/* ---- retention ---- */
 
 static uint64_t retain(struct fixture *f, struct retention keep)
 {
@@ -560,7 +560,7 @@ static void retention_goes_in_steps_too(void **state)
     assert_int_equal(request.number, TRIM_STEP + 5);
 }
 
-/* ---- reading what is kept ------------------------------------------------------------------- */
+/* ---- reading what is kept ---- */
 
 static void a_read_from_what_was_discarded_is_refused(void **state)
 {

@@ -64,7 +64,7 @@ static int teardown_damaged(void **state)
     return 0;
 }
 
-/* ---- opening -------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static void a_new_store_has_clock_0_and_an_empty_box(void **state)
 {
@@ -174,7 +174,7 @@ static void a_writer_finds_what_another_damaged_since(void **state)
     assert_code(coordinator_begin(f->coordinator, f->now_ns, &f->error), LS_ECORRUPT, &f->error);
 }
 
-/* ---- the clock ------------------------------------------------------------------------------ */
+/* ---- the clock ---- */
 
 static void clock_values_are_consecutive_and_never_given_twice(void **state)
 {
@@ -259,7 +259,7 @@ static void a_transaction_of_objects_past_the_end_of_the_clock_changes_nothing(v
     assert_true(txn.clock == UINT64_MAX);
 }
 
-/* ---- transactions --------------------------------------------------------------------------- */
+/* ---- transactions ---- */
 
 static void each_epoch_is_one_more(void **state)
 {

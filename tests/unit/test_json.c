@@ -82,7 +82,7 @@ static void expect_json(const char *hex, const char *json)
     buf_free(&out);
 }
 
-/* ---- to CBOR --------------------------------------------------------------------------------- */
+/* ---- to CBOR ---- */
 
 static void each_kind_of_value_becomes_its_own(void **state)
 {
@@ -268,7 +268,7 @@ static void brackets_in_strings_are_not_nesting(void **state)
     buf_free(&out);
 }
 
-/* ---- from CBOR ------------------------------------------------------------------------------- */
+/* ---- from CBOR ---- */
 
 static void every_vector_of_the_rfc_has_its_json(void **state)
 {
@@ -387,7 +387,7 @@ static void what_came_from_json_goes_back_to_it(void **state)
     }
 }
 
-/* ---- payloads -------------------------------------------------------------------------------- */
+/* ---- payloads ---- */
 
 static void a_payload_becomes_one_item_or_is_refused(void **state)
 {
@@ -451,7 +451,7 @@ static void utf8_is_checked_to_the_letter(void **state)
     }
 }
 
-/* ---- memory ---------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 static const char memory_sample[] =
     "{\"b\":[1,2.5,\"a text that is longer than a small one\",{\"y\":[],\"x\":{}}],"

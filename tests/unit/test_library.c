@@ -27,7 +27,7 @@ static ls *open_mem(void)
     return handle;
 }
 
-/* ---- every allocation ------------------------------------------------------------------------ */
+/* ---- every allocation ---- */
 
 static int call_clock(ls *handle)
 {
@@ -228,7 +228,7 @@ static void opening_without_memory_leaves_nothing_behind(void **state)
     }
 }
 
-/* ---- snapshots ------------------------------------------------------------------------------- */
+/* ---- snapshots ---- */
 
 static void a_snapshot_nobody_reads_on_is_given_up_and_begun_anew(void **state)
 {
@@ -280,7 +280,7 @@ static void a_snapshot_nobody_reads_on_is_given_up_and_begun_anew(void **state)
     ls_close(handle);
 }
 
-/* ---- lists ----------------------------------------------------------------------------------- */
+/* ---- lists ---- */
 
 static void pointers_into_a_list_stay_good_while_it_grows(void **state)
 {

@@ -197,7 +197,7 @@ static bool run_transaction(struct world *w, bool commit)
     return whole;
 }
 
-/* ---- one coordinator ------------------------------------------------------------------------ */
+/* ---- one coordinator ---- */
 
 static void transactions(uint64_t seed, size_t rounds)
 {
@@ -252,7 +252,7 @@ static void two_coordinators_over_one_store_see_each_other(void **state)
     world_close(w);
 }
 
-/* ---- the sequencer -------------------------------------------------------------------------- */
+/* ---- the sequencer ---- */
 
 /* Submits the batch in pieces and waits until everything is back. */
 static void serve(struct world *w)
@@ -322,7 +322,7 @@ static void an_embedded_sequencer_does_what_the_model_does(void **state)
     world_close(w);
 }
 
-/* ---- faults --------------------------------------------------------------------------------- */
+/* ---- faults ---- */
 
 static struct world *faulty_world(uint64_t seed)
 {

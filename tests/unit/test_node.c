@@ -71,7 +71,7 @@ static void assert_changes(struct fixture *f, uint64_t from, const char *expecte
     buf_free(&text);
 }
 
-/* ---- joins ---------------------------------------------------------------------------------- */
+/* ---- joins ---- */
 
 static void a_join_makes_a_node_that_is_up(void **state)
 {
@@ -194,7 +194,7 @@ static void anybody_takes_a_host_that_is_down(void **state)
     assert_changes(f, 1, "1 C Na 0 from 'a'\n2 U Na 1 from ''\n3 U Na 2 from 'a'\n");
 }
 
-/* ---- states, beats, acknowledgements -------------------------------------------------------- */
+/* ---- states, beats, acknowledgements ---- */
 
 static void a_change_of_state_is_a_message(void **state)
 {
@@ -287,7 +287,7 @@ static void an_acknowledgement_never_goes_back_nor_above_the_clock(void **state)
     assert_int_equal(fixture_run(f, &ack), 0);
 }
 
-/* ---- the end of a life ---------------------------------------------------------------------- */
+/* ---- the end of a life ---- */
 
 static void a_node_leaves_and_takes_what_it_owns_along(void **state)
 {
@@ -433,7 +433,7 @@ static void a_life_that_began_in_a_transaction_that_was_undone_is_none(void **st
     fixture_refuse(f, &post, LS_ENOTJOINED);
 }
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static void nodes_are_listed_by_host_and_state(void **state)
 {

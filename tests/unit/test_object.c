@@ -86,7 +86,7 @@ static void assert_told(struct fixture *f, uint64_t clock, const char *expected)
     buf_free(&text);
 }
 
-/* ---- puts and deletes ----------------------------------------------------------------------- */
+/* ---- puts and deletes ---- */
 
 static void an_object_is_created_updated_and_deleted(void **state)
 {
@@ -207,7 +207,7 @@ static void a_life_that_is_over_changes_no_object(void **state)
     }
 }
 
-/* ---- owners --------------------------------------------------------------------------------- */
+/* ---- owners ---- */
 
 static uint64_t index_entries(struct fixture *f, const char *host)
 {
@@ -304,7 +304,7 @@ static void a_node_may_own_many(void **state)
     assert_told(f, 306, "D k7 5 ");
 }
 
-/* ---- transactions --------------------------------------------------------------------------- */
+/* ---- transactions ---- */
 
 static struct request txn_of(const struct object_condition *conditions, size_t condition_count,
                              struct object_operation *operations, size_t operation_count)
@@ -393,7 +393,7 @@ static void a_transaction_without_operations_only_asks(void **state)
     assert_int_equal(coordinator_clock(f->coordinator), 1);
 }
 
-/* ---- scans ---------------------------------------------------------------------------------- */
+/* ---- scans ---- */
 
 static void assert_scan(struct fixture *f, const char *prefix, const char *after,
                         const char *expected)

@@ -42,7 +42,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- one of each kind of read --------------------------------------------------------------- */
+/* ---- one of each kind of read ---- */
 
 static int read_state(struct reading *reading, struct ls_error *error)
 {
@@ -138,7 +138,7 @@ static int read_once(struct fixture *f, read_function *read)
     return rc;
 }
 
-/* ---- faults --------------------------------------------------------------------------------- */
+/* ---- faults ---- */
 
 static void each_read_tells_of_a_call_that_failed(void **state)
 {
@@ -243,7 +243,7 @@ static void a_store_for_reading_only_opens_when_it_is_not_new(void **state)
     assert_int_equal(rmdir(directory), 0);
 }
 
-/* ---- damage --------------------------------------------------------------------------------- */
+/* ---- damage ---- */
 
 /* Writes behind the coordinator's back; a value of size 0 deletes. */
 static void write_raw(struct fixture *f, const struct key *key, ls_bytes value)

@@ -29,7 +29,7 @@ static ls_bytes sample_key(void)
     return bytes_of_text("a key");
 }
 
-/* ---- one sample of each record --------------------------------------------------------------- */
+/* ---- one sample of each record ---- */
 
 static struct message sample_message(void)
 {
@@ -185,7 +185,7 @@ static struct buf encoded(const struct sample *sample)
     return record;
 }
 
-/* ---- what holds for all of them -------------------------------------------------------------- */
+/* ---- what holds for all of them ---- */
 
 static void every_record_is_a_deterministic_map_of_its_keys(void **state)
 {
@@ -523,7 +523,7 @@ static void records_are_appended_to_what_is_there(void **state)
     buf_free(&out);
 }
 
-/* ---- messages -------------------------------------------------------------------------------- */
+/* ---- messages ---- */
 
 static void a_message_has_the_bytes_of_the_format(void **state)
 {
@@ -648,7 +648,7 @@ static void values_that_no_message_has_are_refused(void **state)
     expect_message_refused("clock", "\x18\1", 2, "shortest");
 }
 
-/* ---- the others ------------------------------------------------------------------------------ */
+/* ---- the others ---- */
 
 static void a_node_decodes_to_what_it_was(void **state)
 {

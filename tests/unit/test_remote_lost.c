@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What becomes of each kind of request when the connection of a remote handle is lost: before it was
- * sent, after it was sent, or because nobody answers; and when memory fails.
+ * What becomes of each kind of request when the connection of a remote handle is lost: before it
+ * was sent, after it was sent, or because nobody answers; and when memory fails.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -419,9 +419,10 @@ static void sixteen_threads_outlive_many_lost_connections(void **state)
     peer_stop(&peer);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
-/* Everything once, with the n-th allocation failing. What fails says so; nothing else goes wrong. */
+/* Everything once, with the n-th allocation failing. What fails says so; nothing else goes wrong.
+ */
 static void run_all(void *context, long n)
 {
     const struct scripted_peer *peer = context;

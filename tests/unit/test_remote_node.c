@@ -24,9 +24,10 @@
 static const ls_payload one = {LS_CBOR, {"\x01", 1}};
 static const ls_payload two = {LS_CBOR, {"\x02", 1}};
 
-/* A server with one node, which numbers posts as lockstepd does. `plan` says what happens to each post
- * with a number, in turn: '.' is taken and answered, 'r' cut off before it is taken, 'a' after, 'g'
- * refused with NOTJOINED; past its end all are answered. `log` is what came, in order. */
+/* A server with one node, which numbers posts as lockstepd does. `plan` says what happens to each
+ * post with a number, in turn: '.' is taken and answered, 'r' cut off before it is taken, 'a'
+ * after, 'g' refused with NOTJOINED; past its end all are answered. `log` is what came, in order.
+ */
 struct node_server {
     pthread_mutex_t lock;
     const char *plan;
@@ -215,7 +216,7 @@ static void a_host_that_was_taken_meanwhile_stops_only_what_needs_it(void **stat
     stop(&peer, &server, handle);
 }
 
-/* ---- numbered posts --------------------------------------------------------------------------- */
+/* ---- numbered posts ---- */
 
 static void numbered_posts_are_there_once_through_every_kind_of_loss(void **state)
 {
@@ -368,7 +369,7 @@ static void numbered_posts_of_many_threads_go_one_at_a_time(void **state)
     stop(&peer, &server, handle);
 }
 
-/* ---- beats ------------------------------------------------------------------------------------ */
+/* ---- beats ---- */
 
 /* Counts the beats and pushes one relayed message after the third. */
 static void count_beats(struct peer_link *link, void *context)
@@ -437,7 +438,7 @@ static void waiting_on_a_watch_keeps_beating(void **state)
     peer_stop(&peer);
 }
 
-/* ---- relay ------------------------------------------------------------------------------------ */
+/* ---- relay ---- */
 
 #define RELAYED 1500
 
@@ -497,15 +498,15 @@ static void who_has_not_joined_is_told_so_when_waiting_for_relayed_messages(void
     peer_stop(&peer);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 struct faulty_run {
     struct scripted_peer *peer;
     struct node_server *server;
 };
 
-/* Two numbered posts with a lost connection between them, and the n-th allocation failing; each failed
- * post is said again. */
+/* Two numbered posts with a lost connection between them, and the n-th allocation failing; each
+ * failed post is said again. */
 static void run_numbered(void *context, long n)
 {
     struct faulty_run *run = context;

@@ -42,7 +42,7 @@ static void serve_all(struct peer_link *link, void *context)
     }
 }
 
-/* ---- saying hello ----------------------------------------------------------------------------- */
+/* ---- saying hello ---- */
 
 static void record_hello(struct peer_link *link, void *context)
 {
@@ -127,7 +127,7 @@ static void nobody_there_is_a_failed_connection_at_once(void **state)
     assert_int_equal(ls_open(&handle, "lockstep://h:0", NULL), LS_EINVAL);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 static void each_answer_becomes_what_it_says(void **state)
 {
@@ -287,7 +287,7 @@ static void garbage_ends_the_connection_and_the_next_call_has_a_new_one(void **s
     }
 }
 
-/* ---- pipelining ------------------------------------------------------------------------------- */
+/* ---- pipelining ---- */
 
 #define THREADS 16
 #define ROUNDS  200
@@ -353,7 +353,8 @@ static void sixteen_threads_share_one_connection_and_get_their_own_answers(void 
     peer_stop(&peer);
 }
 
-/* Takes nothing in until the client has more to send than sockets hold; answers backwards in no way. */
+/* Takes nothing in until the client has more to send than sockets hold; answers backwards in no
+ * way. */
 static void *put_large(void *argument)
 {
     struct caller *caller = argument;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Watches and waiting reads of a remote handle: bytes that arrive in any pieces, connections that are
- * lost, histories that are gone. Each message is seen once and in order, or its loss is told.
+ * Watches and waiting reads of a remote handle: bytes that arrive in any pieces, connections that
+ * are lost, histories that are gone. Each message is seen once and in order, or its loss is told.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,7 +40,7 @@ static void push_message(struct peer_link *link, uint64_t clock)
         (unsigned long long)clock);
 }
 
-/* ---- pieces ----------------------------------------------------------------------------------- */
+/* ---- pieces ---- */
 
 static const char pieces[] = ">2\r\n$7\r\nmessage\r\n*7\r\n:5\r\n$1\r\nU\r\n$1\r\n-\r\n:6\r\n$0\r\n"
                              "\r\n$1\r\nb\r\n$1\r\n\x01\r\n"
@@ -109,7 +109,7 @@ static void replies_are_whole_byte_by_byte_however_large(void **state)
     stream_close(&stream);
 }
 
-/* ---- box watches ------------------------------------------------------------------------------ */
+/* ---- box watches ---- */
 
 #define WATCHED 1000
 
@@ -282,7 +282,7 @@ static void a_watch_without_a_server_says_so_when_its_time_is_up(void **state)
     ls_close(handle);
 }
 
-/* ---- object watches --------------------------------------------------------------------------- */
+/* ---- object watches ---- */
 
 static void push_objects(struct peer_link *link, void *context)
 {
@@ -349,15 +349,15 @@ static void an_object_watch_on_a_new_connection_begins_anew_and_says_so(void **s
     peer_stop(&peer);
 }
 
-/* ---- reads that wait -------------------------------------------------------------------------- */
+/* ---- reads that wait ---- */
 
 struct held {
     atomic_int reads;
     atomic_int release;
 };
 
-/* Holds the first read back until a call on another connection came; the second connection for reads
- * is cut. */
+/* Holds the first read back until a call on another connection came; the second connection for
+ * reads is cut. */
 static void hold_reads(struct peer_link *link, void *context)
 {
     struct held *held = context;
@@ -438,7 +438,7 @@ static void a_read_that_finds_nothing_ends_empty_when_its_time_is_up(void **stat
     peer_stop(&peer);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 static void serve_everything(struct peer_link *link, void *context)
 {

@@ -17,7 +17,7 @@
 #include "fixture.h"
 #include "sequencer/sequencer.h"
 
-/* ---- a sequencer to test -------------------------------------------------------------------- */
+/* ---- a sequencer to test ---- */
 
 struct served {
     struct store *store;
@@ -121,7 +121,7 @@ static void run_all(struct served *s, struct job *jobs, size_t count)
     take(s, back, count);
 }
 
-/* ---- served --------------------------------------------------------------------------------- */
+/* ---- served ---- */
 
 static void requests_of_one_submission_keep_their_order(void **state)
 {
@@ -305,7 +305,7 @@ static void a_batch_is_bounded_in_bytes(void **state)
     close_all(&s);
 }
 
-/* ---- embedded ------------------------------------------------------------------------------- */
+/* ---- embedded ---- */
 
 enum { THREADS = 16, RUNS = 100 };
 
@@ -384,7 +384,7 @@ static void an_embedded_trim_returns_when_all_its_steps_are_done(void **state)
     close_all(&s);
 }
 
-/* ---- batches that fail ---------------------------------------------------------------------- */
+/* ---- batches that fail ---- */
 
 static void set_clock(struct store *store, uint64_t clock)
 {
@@ -559,7 +559,7 @@ static void whoever_lost_a_race_runs_again_on_what_the_winner_wrote(void **state
     close_all(&s);
 }
 
-/* ---- a full disk ---------------------------------------------------------------------------- */
+/* ---- a full disk ---- */
 
 /* A driver like the one below it, whose disk takes no transaction that adds while it is full. */
 static struct store_driver brimful;
@@ -679,7 +679,7 @@ static void a_store_that_met_its_quota_works_again_once_it_has_room(void **state
     close_all(&s);
 }
 
-/* ---- two processes -------------------------------------------------------------------------- */
+/* ---- two processes ---- */
 
 enum { PROCESSES = 2, POSTS = 300 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server without memory: each allocation of a conversation fails in turn. The client gets replies
- * that are RESP, or its connection is closed; nothing leaks, and the next client is served.
+ * The server without memory: each allocation of a conversation fails in turn. The client gets
+ * replies that are RESP, or its connection is closed; nothing leaks, and the next client is served.
  */
 #include "server/server.h"
 

@@ -49,7 +49,7 @@ static struct store *store_of(void **state)
     return ((struct fixture *)*state)->store;
 }
 
-/* ---- records -------------------------------------------------------------------------------- */
+/* ---- records ---- */
 
 static void a_put_is_seen_by_its_own_transaction_and_by_later_ones(void **state)
 {
@@ -164,7 +164,7 @@ static void records_are_counted_by_category(void **state)
     store->driver->abort(txn);
 }
 
-/* ---- transactions --------------------------------------------------------------------------- */
+/* ---- transactions ---- */
 
 static void a_reader_keeps_seeing_the_commit_it_began_with(void **state)
 {
@@ -281,7 +281,7 @@ static void writers_of_several_threads_take_turns(void **state)
     store->driver->abort(txn);
 }
 
-/* ---- scans ---------------------------------------------------------------------------------- */
+/* ---- scans ---- */
 
 /* Scans and returns the last letters of the keys met, in the order met. */
 static void scan_letters(struct store *store, struct store_txn *txn, const char *from,
@@ -379,7 +379,7 @@ static void a_scan_of_no_category_is_refused(void **state)
     store->driver->abort(txn);
 }
 
-/* ---- scans that delete, against a plain model ----------------------------------------------- */
+/* ---- scans that delete, against a plain model ---- */
 
 enum { MODEL_KEYS = 3000 };
 
@@ -493,7 +493,7 @@ static void scans_that_drop_agree_with_a_model(void **state)
     free(model);
 }
 
-/* ---- waking --------------------------------------------------------------------------------- */
+/* ---- waking ---- */
 
 static void the_word_grows_with_commits_and_not_with_aborts(void **state)
 {
@@ -535,7 +535,7 @@ static void a_waiter_is_woken_by_a_commit_and_by_wake_all(void **state)
     }
 }
 
-/* ---- allocations that fail ------------------------------------------------------------------ */
+/* ---- allocations that fail ---- */
 
 static void use_with_failing_allocation(void *context, long n)
 {

@@ -109,7 +109,7 @@ static unsigned open_files(void)
     return number;
 }
 
-/* ---- opening -------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static void a_missing_store_is_not_found_unless_it_may_be_created(void **state)
 {
@@ -259,7 +259,7 @@ static void every_failing_allocation_of_an_open_is_reported(void **state)
     assert_int_equal(open_files(), before);
 }
 
-/* ---- several handles of one process --------------------------------------------------------- */
+/* ---- several handles of one process ---- */
 
 static void handles_of_one_process_share_a_directory(void **state)
 {
@@ -295,7 +295,7 @@ static void a_handle_for_reading_cannot_write_and_sees_what_others_wrote(void **
     store_close(writer);
 }
 
-/* ---- users ---------------------------------------------------------------------------------- */
+/* ---- users ---- */
 
 static void set_modes(const char *directory, mode_t of_directory, mode_t of_data, mode_t of_others)
 {
@@ -363,7 +363,7 @@ static void a_directory_of_another_user_is_refused_or_only_read(void **state)
     assert_int_equal(open_as_nobody(directory, false), 200);
 }
 
-/* ---- damage --------------------------------------------------------------------------------- */
+/* ---- damage ---- */
 
 /* Opens in a child and reads every record; the child's end: 0, or the code of the refusal. */
 static int open_and_walk(const char *directory)
@@ -554,7 +554,7 @@ static void a_root_page_that_is_overwritten_is_refused(void **state)
     assert_int_equal(refused, 4);
 }
 
-/* ---- processes ------------------------------------------------------------------------------ */
+/* ---- processes ---- */
 
 static int add_in_child(const char *directory, int rounds)
 {

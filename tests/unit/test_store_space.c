@@ -68,7 +68,7 @@ static struct store_stat stat_of(struct store *store)
     return stat;
 }
 
-/* ---- what a client does --------------------------------------------------------------------- */
+/* ---- what a client does ---- */
 
 /* Posts `number` messages of `size` bytes in a transaction: 0, or what refused it. */
 static int post(struct fixture *fixture, unsigned number, size_t size, struct ls_error *error)
@@ -185,7 +185,7 @@ static void assert_messages_whole(struct fixture *fixture)
     driver->abort(txn);
 }
 
-/* ---- limits --------------------------------------------------------------------------------- */
+/* ---- limits ---- */
 
 static void at_a_limit_deletes_and_trims_go_on_and_make_room(struct fixture *fixture,
                                                              const char *limit)
@@ -366,7 +366,7 @@ static void a_refused_promise_is_not_counted(void **state)
     driver->abort(txn);
 }
 
-/* ---- a full disk ---------------------------------------------------------------------------- */
+/* ---- a full disk ---- */
 
 static void limit_files(uint64_t bytes)
 {
