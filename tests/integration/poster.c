@@ -5,8 +5,8 @@
  * promised is known when it is killed.
  *
  *     poster URL post NAME COUNT PAUSE_US
- *         "post CLOCK NAME.N TIME" for each post that was answered, and "next FIRST 3 TIME" for clock
- *         values; COUNT 0: for ever
+ *         "post CLOCK NAME.N TIME" for each post that was answered, and "next FIRST 3 TIME" for
+ *         clock values; COUNT 0: for ever
  *     poster URL watch FROM
  *         "seen CLOCK TEXT TIME" for each message; begins with "start"
  *     poster URL put KEY VALUE
