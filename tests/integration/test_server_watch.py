@@ -280,6 +280,18 @@ def an_object_watch_that_fell_behind_begins_again(given):
         equal(mirror.objects, objects(writer, ""), "the mirror")
 
 
+def a_snapshot_that_nobody_takes_is_given_up(given):
+    """It would keep the pages of the store from being used again. The client gets another one later."""
+    with new_server(given) as server, server.client() as writer:
+        writer.pipeline([("OBJ.PUT", f"k{number:03}", "v" * 100000) for number in range(200)])
+        mirror = Mirror(server.client(hello=3), "k")
+        assert b"snapshots:1\r\n" in writer.must("INFO", "clients"), "the snapshot is not under way"
+        wait_until(lambda: b"snapshots:0\r\n" in writer.must("INFO", "clients"), "it to be given up", 30)
+        mirror.follow(writer.must("OBJ.PUT", "kz", "end"))
+        equal(mirror.resyncs, 1, "new snapshots")
+        equal(mirror.objects, objects(writer, ""), "the mirror")
+
+
 def more_snapshots_than_at_a_time_take_turns(given):
     with new_server(given) as server, server.client() as writer:
         writer.pipeline([("OBJ.PUT", f"k{number:03}", "v" * 50000) for number in range(200)])
@@ -346,6 +358,7 @@ if __name__ == "__main__":
         an_object_watch_mirrors_the_objects,
         a_snapshot_is_of_one_clock,
         an_object_watch_that_fell_behind_begins_again,
+        a_snapshot_that_nobody_takes_is_given_up,
         more_snapshots_than_at_a_time_take_turns,
         watchers_of_another_server_see_posts_soon,
         a_watch_ends_when_its_client_does,
