@@ -19,7 +19,7 @@ setup: ## install the packages that are missing (Debian)
 
 configure: setup
 	@test -f $(BUILD)/build.ninja || { said=$$(meson setup $(BUILD) --prefix=$(PREFIX) 2>&1) || \
-		{ echo "$$said" >&2; exit 1; }; }
+		{ echo "$$said" >&2; exit 1; }; echo "The first build takes about a minute."; }
 
 build: configure ## build/lockstepd and build/lockstep, optimised
 	@ninja -C $(BUILD) --quiet
