@@ -321,9 +321,12 @@ int config_read_file(struct config *config, const char *path, struct ls_error *e
     char *line = NULL;
     size_t capacity = 0;
     int rc = 0;
-    for (unsigned number = 1; rc == 0 && getline(&line, &capacity, file) >= 0; number++) {
+    ssize_t size;
+    for (unsigned number = 1; rc == 0 && (size = getline(&line, &capacity, file)) >= 0; number++) {
         struct ls_error reason;
-        rc = read_line(config, &given, line, &reason);
+        rc = strlen(line) == (size_t)size
+                 ? read_line(config, &given, line, &reason)
+                 : error_set(&reason, LS_EINVAL, 0, "there is a NUL in the line");
         if (rc != 0) {
             error_set(error, rc, 0, "%s, line %u: %s", path, number, reason.text);
         }

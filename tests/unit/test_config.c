@@ -116,17 +116,22 @@ static void a_wrong_value_is_refused_with_what_was_expected_and_changes_nothing(
     config_free(&config);
 }
 
-/* Writes the text to a file and reads it as a config file. */
-static int read_text(struct config *config, const char *text, struct ls_error *error)
+/* Writes the bytes to a file and reads it as a config file. */
+static int read_bytes(struct config *config, ls_bytes text, struct ls_error *error)
 {
     char path[] = "/tmp/lockstep-config-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    assert_int_equal(write(fd, text.data, text.size), (ssize_t)text.size);
     close(fd);
     int rc = config_read_file(config, path, error);
     unlink(path);
     return rc;
+}
+
+static int read_text(struct config *config, const char *text, struct ls_error *error)
+{
+    return read_bytes(config, bytes_of_text(text), error);
 }
 
 static void a_file_has_a_setting_a_line(void **state)
@@ -169,6 +174,21 @@ static void a_wrong_line_is_named(void **state)
         }
         config_free(&config);
     }
+}
+
+/* What is behind the NUL would else be left out without a word. */
+static void a_line_with_a_nul_is_refused(void **state)
+{
+    (void)state;
+    struct config config;
+    struct ls_error error = {0};
+    assert_int_equal(config_init(&config), 0);
+    assert_int_equal(read_bytes(&config, bytes_of("\nquota 5\0kb\n", 12), &error), LS_EINVAL);
+    if (strstr(error.text, "line 2: there is a NUL in the line") == NULL) {
+        fail_msg("%s", error.text);
+    }
+    assert_int_equal(config.quota, 0);
+    config_free(&config);
 }
 
 static void flags_win_over_the_file_wherever_it_is_named(void **state)
@@ -240,6 +260,7 @@ int main(void)
         cmocka_unit_test(a_wrong_value_is_refused_with_what_was_expected_and_changes_nothing),
         cmocka_unit_test(a_file_has_a_setting_a_line),
         cmocka_unit_test(a_wrong_line_is_named),
+        cmocka_unit_test(a_line_with_a_nul_is_refused),
         cmocka_unit_test(flags_win_over_the_file_wherever_it_is_named),
         cmocka_unit_test(wrong_flags_are_refused),
         cmocka_unit_test(every_allocation_may_fail),
