@@ -352,7 +352,7 @@ typedef struct ls_node {
 typedef struct ls_join_options {
     size_t size;       /* LS_JOIN_OPTIONS_INIT */
     const uint8_t *id; /* 16 bytes; NULL: a new one is made */
-    uint64_t ttl_ms;   /* 0: 10000 */
+    uint64_t ttl_ms;   /* 100 to 86400000, else LS_EINVAL; 0: 10000 */
     ls_payload meta;   /* empty bytes: none */
 } ls_join_options;
 

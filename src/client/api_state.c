@@ -8,6 +8,8 @@
 #include "codec/uuid.h"
 
 #define TTL_DEFAULT_MS 10000
+#define TTL_MIN_MS     100
+#define TTL_MAX_MS     86400000
 
 /* The end of every call that gives one clock, which the user may not want. */
 static int end_with_clock(struct ls *handle, int result, uint64_t clock, uint64_t *out,
@@ -44,6 +46,9 @@ int ls_node_join(ls *handle, const char *host, const ls_join_options *options, l
         return api_end(result, &error);
     }
     join.ttl_ms = whole.ttl_ms != 0 ? whole.ttl_ms : TTL_DEFAULT_MS;
+    if (join.ttl_ms < TTL_MIN_MS || join.ttl_ms > TTL_MAX_MS) {
+        return api_refuse(LS_EINVAL, "a ttl is from 100 to 86400000 milliseconds");
+    }
     if (whole.id != NULL) {
         memcpy(join.id, whole.id, sizeof join.id);
     } else if ((result = new_id(join.id, &error)) != 0) {

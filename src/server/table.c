@@ -63,8 +63,9 @@ const struct command commands[] = {
 
     {"NODE.JOIN", "nodes", 2, -1, B | F, 0, 0, 0, "host [ID uuid] [TTL ms] [META payload]",
      "Begins a life of a node and binds this connection to it: what it posts carries the host as "
-     "from, and every command of it is a beat. The same host with the same id takes over. META is "
-     "CBOR bytes, JSON text or TEXT utf-8.",
+     "from, and every command of it is a beat. The same host with the same id takes over. TTL, "
+     "from 100 to 86400000, is how long the node may be silent. META is CBOR bytes, JSON text or "
+     "TEXT utf-8.",
      "array of 3: id, the join's clock, the last SEQ; INUSE where another live node holds the host",
      command_node_join},
     {"NODE.BEAT", "nodes", 1, 1, R | F, 0, 0, 0, "", "Shows life, and does nothing else.",

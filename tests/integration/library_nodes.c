@@ -81,6 +81,19 @@ static void a_host_name_must_be_one(void **state)
     assert_ok(ls_node_join(handle, longest, NULL, NULL));
 }
 
+static void a_ttl_is_refused_that_no_server_takes(void **state)
+{
+    ls *handle = ((struct fixture *)*state)->handle;
+    static const uint64_t wrong[] = {1, 99, 86400001, UINT64_MAX};
+    ls_join_options options = LS_JOIN_OPTIONS_INIT;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        options.ttl_ms = wrong[i];
+        assert_code(LS_EINVAL, ls_node_join(handle, "n1", &options, NULL));
+    }
+    join(handle, "n1", id_a, 100);
+    join(handle, "n1", id_a, 86400000);
+}
+
 static void what_needs_a_node_is_refused_without_one(void **state)
 {
     ls *handle = ((struct fixture *)*state)->handle;
@@ -320,6 +333,7 @@ static void the_relay_hands_to_other_nodes_in_order(void **state)
 const struct CMUnitTest library_node_tests[] = {
     library_test(a_joined_node_stands_in_the_registry),
     library_test(a_host_name_must_be_one),
+    library_test(a_ttl_is_refused_that_no_server_takes),
     library_test(what_needs_a_node_is_refused_without_one),
     library_test(a_node_says_how_it_is_and_leaves),
     library_test(nodes_are_listed_in_the_order_of_their_hosts),
