@@ -330,6 +330,68 @@ static void a_connection_lost_while_idle_takes_no_request_with_it(void **state)
     }
 }
 
+#define LARGE_SIZE   1000000
+#define LARGE_EXTRAS 36 /* what stands around the value in the request */
+
+/* Takes in nothing on the first connection, and cuts it; counts the bytes of the others and answers
+ * each whole request. */
+static void take_nothing_first(struct peer_link *link, void *context)
+{
+    atomic_int *entered = context;
+    static char bytes[1 << 16];
+    link_hello(link);
+    if (link->number == 0) {
+        while (atomic_load(entered) < THREADS) {
+        }
+        return;
+    }
+    size_t size = link->size - link->used;
+    ssize_t more;
+    while ((more = recv(link->fd, bytes, sizeof bytes, 0)) > 0) {
+        for (size += (size_t)more; size >= LARGE_SIZE + LARGE_EXTRAS;) {
+            size -= LARGE_SIZE + LARGE_EXTRAS;
+            link_say(link, ":42\r\n");
+        }
+    }
+}
+
+static atomic_int large_entered;
+
+static void *put_one_large(void *argument)
+{
+    static const char value[LARGE_SIZE];
+    struct caller *caller = argument;
+    atomic_fetch_add(&large_entered, 1);
+    caller->wrong =
+        ls_put(caller->handle, bytes_of_text("k"), bytes_of(value, sizeof value), NULL, NULL);
+    return NULL;
+}
+
+static void a_request_that_the_kernel_did_not_take_whole_is_sent_again(void **state)
+{
+    struct scripted_peer peer;
+    struct caller callers[THREADS];
+    pthread_t threads[THREADS];
+    int done = 0;
+    (void)state;
+
+    /* What sockets hold is far less than all of the requests: some were never sent whole. */
+    peer_start(&peer, take_nothing_first, &large_entered);
+    ls *handle = open_handle(peer.url, 60000);
+    for (int i = 0; i < THREADS; i++) {
+        callers[i] = (struct caller){handle, 0, 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, put_one_large, &callers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_true(callers[i].wrong == 0 || callers[i].wrong == LS_ECONN);
+        done += callers[i].wrong == 0;
+    }
+    assert_true(done > 0);
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
 static void say_nothing(struct peer_link *link, void *context)
 {
     (void)context;
@@ -459,6 +521,7 @@ int main(void)
         cmocka_unit_test(a_request_cut_off_before_its_answer_is_repeated_only_where_that_is_safe),
         cmocka_unit_test(a_request_refused_by_a_server_that_stops_or_starts_is_sent_again),
         cmocka_unit_test(a_connection_lost_while_idle_takes_no_request_with_it),
+        cmocka_unit_test(a_request_that_the_kernel_did_not_take_whole_is_sent_again),
         cmocka_unit_test(a_call_without_an_answer_ends_when_its_time_is_up),
         cmocka_unit_test(threads_that_wait_together_for_nothing_all_end),
         cmocka_unit_test(sixteen_threads_outlive_many_lost_connections),

@@ -216,6 +216,21 @@ static void a_host_that_was_taken_meanwhile_stops_only_what_needs_it(void **stat
     stop(&peer, &server, handle);
 }
 
+static void a_post_that_waits_for_the_connection_is_not_sent_without_its_node(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    (void)state;
+
+    start(&peer, &server, "");
+    server.join_reply = "-INUSE another one has it";
+    ls *handle = open_joined(&peer, "a");
+    cut(handle);
+    assert_int_equal(ls_post(handle, 'U', 0, one, NULL, NULL), LS_EINUSE);
+    assert_string_equal(server.log, "join:a cut join:a ");
+    stop(&peer, &server, handle);
+}
+
 /* ---- numbered posts ---- */
 
 static void numbered_posts_are_there_once_through_every_kind_of_loss(void **state)
@@ -562,6 +577,7 @@ int main(void)
         cmocka_unit_test(a_new_connection_joins_again_before_anything_else),
         cmocka_unit_test(who_left_does_not_join_again),
         cmocka_unit_test(a_host_that_was_taken_meanwhile_stops_only_what_needs_it),
+        cmocka_unit_test(a_post_that_waits_for_the_connection_is_not_sent_without_its_node),
         cmocka_unit_test(numbered_posts_are_there_once_through_every_kind_of_loss),
         cmocka_unit_test(a_numbered_post_in_doubt_said_again_is_the_same_post),
         cmocka_unit_test(another_post_after_one_in_doubt_is_not_taken_for_it),
