@@ -150,8 +150,8 @@ static void remove_temporary(const char *directory)
     rmdir(path);
 }
 
-/* With the directory locked: makes data.mdb unless another process was quicker. */
-static int make_store_locked(const char *directory, const char *data, struct ls_error *error)
+/* Makes data.mdb unless another process was quicker. The directory is locked. */
+static int make_store(const char *directory, const char *data, struct ls_error *error)
 {
     char temporary[PATH_MAX];
     char temporary_data[PATH_MAX];
@@ -178,19 +178,27 @@ static int make_store_locked(const char *directory, const char *data, struct ls_
     return result;
 }
 
-static int make_store(const char *directory, const char *data, struct ls_error *error)
+/* One process at a time makes or opens a store. LMDB itself needs that: an opener that is alone
+ * prepares the lock file, and when it then fails, as it does where the system refuses so large a
+ * map, one that waited for it would go on with what is half prepared, and from an old commit. -1:
+ * not locked. */
+static int lock_directory(const char *directory)
 {
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return fail_path(error, "open", directory);
+    while (fd >= 0 && flock(fd, LOCK_EX) != 0) {
+        if (errno != EINTR) {
+            close(fd);
+            fd = -1;
+        }
     }
-    int result;
-    while ((result = flock(fd, LOCK_EX)) != 0 && errno == EINTR) {
+    return fd;
+}
+
+static void unlock_directory(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
     }
-    result = result != 0 ? fail_path(error, "lock", directory)
-                         : make_store_locked(directory, data, error);
-    close(fd);
-    return result;
 }
 
 /* ---- the environment ---- */
@@ -329,7 +337,7 @@ static void catch_up(struct lmdb_env *env)
     }
 }
 
-/* A directory that this process has not open yet. */
+/* A directory that this process has not open yet. It is locked. */
 static int env_open(struct lmdb_env **out, const char *directory,
                     const struct store_options *options, struct ls_error *error)
 {
@@ -406,7 +414,9 @@ static int env_get(struct lmdb_env **out, const char *path, const struct store_o
             return env_share(env, options, error);
         }
     }
+    int locked = lock_directory(path);
     int result = env_open(out, path, options, error);
+    unlock_directory(locked);
     if (result == 0) {
         (*out)->device = stat_of.st_dev;
         (*out)->inode = stat_of.st_ino;

@@ -556,11 +556,13 @@ static void a_root_page_that_is_overwritten_is_refused(void **state)
 
 /* ---- processes ---- */
 
-static int add_in_child(const char *directory, int rounds)
+/* Adds `rounds` to a number in the store. */
+static int add_in_child(const char *directory, int rounds, uint64_t map_size_max)
 {
     struct ls_error error = {0};
     struct store *store;
-    if (open_store(&store, directory, &error) != 0) {
+    struct store_options options = {.create = true, .map_size_max = map_size_max};
+    if (store_open(&store, directory, &options, &error) != 0) {
         return 1;
     }
     for (int i = 0; i < rounds; i++) {
@@ -586,6 +588,20 @@ static int add_in_child(const char *directory, int rounds)
     return 0;
 }
 
+static void assert_sum(const char *directory, uint64_t expected)
+{
+    struct store *store = opened(directory);
+    struct store_txn *txn = begin(store, STORE_READ);
+    struct key key = text_key('C', "sum");
+    ls_bytes value;
+    uint64_t sum = 0;
+    assert_int_equal(store->driver->get(txn, key_bytes(&key), &value), 0);
+    memcpy(&sum, value.data, sizeof sum);
+    assert_int_equal(sum, expected);
+    store->driver->abort(txn);
+    store_close(store);
+}
+
 static void writers_of_several_processes_take_turns(void **state)
 {
     enum { CHILDREN = 4, ROUNDS = 300 };
@@ -594,22 +610,35 @@ static void writers_of_several_processes_take_turns(void **state)
     for (int i = 0; i < CHILDREN; i++) {
         children[i] = new_child();
         if (children[i] == 0) {
-            _exit(add_in_child(directory, ROUNDS)); /* all of them create it */
+            _exit(add_in_child(directory, ROUNDS, 0)); /* all of them create it */
         }
     }
     for (int i = 0; i < CHILDREN; i++) {
         assert_int_equal(end_of(children[i]), 0);
     }
-    struct store *store = opened(directory);
-    struct store_txn *txn = begin(store, STORE_READ);
-    struct key key = text_key('C', "sum");
-    ls_bytes value;
-    uint64_t sum = 0;
-    assert_int_equal(store->driver->get(txn, key_bytes(&key), &value), 0);
-    memcpy(&sum, value.data, sizeof sum);
-    assert_int_equal(sum, CHILDREN * ROUNDS);
-    store->driver->abort(txn);
-    store_close(store);
+    assert_sum(directory, CHILDREN * ROUNDS);
+}
+
+static void an_opener_that_is_refused_a_large_map_takes_nothing_back(void **state)
+{
+    enum { CHILDREN = 3, ROUNDS = 60 };
+    const char *directory = directory_of(state);
+    pid_t children[CHILDREN];
+    for (int i = 0; i < CHILDREN; i++) {
+        children[i] = new_child();
+        if (children[i] == 0) {
+            for (int round = 0; round < ROUNDS; round++) {
+                if (add_in_child(directory, 1, UINT64_C(1) << 48) != 0) {
+                    _exit(1);
+                }
+            }
+            _exit(0);
+        }
+    }
+    for (int i = 0; i < CHILDREN; i++) {
+        assert_int_equal(end_of(children[i]), 0);
+    }
+    assert_sum(directory, CHILDREN * ROUNDS);
 }
 
 static void a_commit_wakes_the_waiters_of_other_processes(void **state)
@@ -619,7 +648,7 @@ static void a_commit_wakes_the_waiters_of_other_processes(void **state)
     uint32_t word = store->driver->wake_word(store);
     pid_t child = new_child();
     if (child == 0) {
-        _exit(add_in_child(directory, 1));
+        _exit(add_in_child(directory, 1, 0));
     }
     assert_true(store->driver->wake_wait(store, word, 60000));
     assert_int_equal(end_of(child), 0);
@@ -772,9 +801,9 @@ static void a_child_opens_its_own_and_may_close_what_it_inherited(void **state)
     struct store_txn *reader = begin(store, STORE_READ);
     pid_t child = new_child();
     if (child == 0) {
-        int result = add_in_child(directory, 20);
+        int result = add_in_child(directory, 20, 0);
         store_close(store);
-        _exit(result != 0 ? result : add_in_child(directory, 20));
+        _exit(result != 0 ? result : add_in_child(directory, 20, 0));
     }
     assert_int_equal(end_of(child), 0);
     struct ls_error error = {0};
@@ -811,6 +840,7 @@ int main(void)
         EACH(garbage_and_foreign_files_are_refused),
         EACH(a_root_page_that_is_overwritten_is_refused),
         EACH(writers_of_several_processes_take_turns),
+        EACH(an_opener_that_is_refused_a_large_map_takes_nothing_back),
         EACH(a_commit_wakes_the_waiters_of_other_processes),
         EACH(waking_takes_milliseconds),
         EACH(a_commit_whose_writer_died_before_its_signal_is_noticed),
