@@ -2,9 +2,9 @@
 /*
  * The server: whatever a client sends, every byte that comes back is RESP, every command gets one
  * reply, every connection ends, and the server still answers the next client. The input is what one
- * client sends before it ends its side. Of the first byte, the lowest bit chooses the version of the
- * protocol, the rest where the input is cut in two. The server lives for many inputs, unless one of
- * them shuts it down.
+ * client sends before it ends its side. Of the first byte, the lowest bit chooses the version of
+ * the protocol, the rest where the input is cut in two. The server lives for many inputs, unless
+ * one of them shuts it down.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -112,8 +112,8 @@ static void talk(ls_bytes input, size_t cut, struct buf *replies)
     close(fds[0]);
 }
 
-/* Commands behind which the replies are not simply one a command: the connection or the server ends,
- * its limits change, a client that goes gets no answer, pushes of RESP2 look like replies. */
+/* Commands behind which the replies are not simply one a command: the connection or the server
+ * ends, its limits change, a client that goes gets no answer, pushes of RESP2 look like replies. */
 static bool is_countable(ls_bytes name)
 {
     static const char *const names[] = {"CLIENT",    "CONFIG", "MSG.READ", "MSG.WATCH",
