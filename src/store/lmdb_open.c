@@ -278,7 +278,9 @@ static int open_environment(struct lmdb_env *env, unsigned flags, uint64_t map_s
                          (unsigned long long)map_size_max);
     }
     int result;
-    while ((result = open_mapped(env, flags, size)) == ENOMEM && size / 2 >= MAP_SIZE_LEAST) {
+    /* Valgrind says EINVAL where the system says ENOMEM. */
+    while (((result = open_mapped(env, flags, size)) == ENOMEM || result == EINVAL) &&
+           size / 2 >= MAP_SIZE_LEAST) {
         size /= 2;
     }
     if (result != 0) {
