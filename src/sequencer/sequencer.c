@@ -266,6 +266,22 @@ void sequencer_set_time(struct sequencer *s, uint64_t (*now_ns)(void *context), 
 
 /* ---- served ---- */
 
+/* Runs the next batch, and puts what is done where sequencer_take finds it; true where something
+ * is. The mutex is held before and after, and not in between. */
+static bool serve_batch(struct sequencer *s)
+{
+    struct list batch = take_batch(s);
+    pthread_mutex_unlock(&s->mutex);
+    run_batch(s, &batch);
+    pthread_mutex_lock(&s->mutex);
+    settle_batch(s, &batch);
+    if (batch.first == NULL) {
+        return false;
+    }
+    list_join(&s->done, batch.first, batch.last, batch.count);
+    return true;
+}
+
 static void *serve(void *argument)
 {
     struct sequencer *s = argument;
@@ -279,13 +295,7 @@ static void *serve(void *argument)
         if (s->queued.first == NULL) {
             break;
         }
-        struct list batch = take_batch(s);
-        pthread_mutex_unlock(&s->mutex);
-        run_batch(s, &batch);
-        pthread_mutex_lock(&s->mutex);
-        settle_batch(s, &batch);
-        if (batch.first != NULL) {
-            list_join(&s->done, batch.first, batch.last, batch.count);
+        if (serve_batch(s)) {
             pthread_mutex_unlock(&s->mutex);
             s->on_done(s->on_done_context);
             pthread_mutex_lock(&s->mutex);
@@ -293,6 +303,18 @@ static void *serve(void *argument)
     }
     pthread_mutex_unlock(&s->mutex);
     return NULL;
+}
+
+bool sequencer_step(struct sequencer *s)
+{
+    assert(!s->started);
+    pthread_mutex_lock(&s->mutex);
+    bool queued = s->queued.first != NULL;
+    if (queued) {
+        (void)serve_batch(s);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return queued;
 }
 
 int sequencer_start(struct sequencer *s, void (*done)(void *context), void *context,

@@ -2,11 +2,13 @@
  * The sequencer: the one writer. Requests gather while a batch is being flushed; a batch is one
  * store transaction and one flush, and a request is done only after that (group commit).
  *
- * Two ways to drive it, over the same batches:
+ * Three ways to drive it, over the same batches:
  *  - served: sequencer_start makes one thread; sequencer_submit hands it a list and returns at
  *    once; done requests come back, in the order of their commit, from sequencer_take.
  *  - embedded: sequencer_run on the calling thread. When several call at once, one of them commits
  *    for all, and the others sleep until theirs are done.
+ *  - stepped: as served, without the thread. sequencer_step runs one batch on the calling thread,
+ *    so that whoever has all time in hand, a simulation, decides when that is.
  * A sequencer is used in one way only.
  *
  * Rules: a submitted request comes back exactly once; requests of one submission keep their order;
@@ -55,6 +57,9 @@ void sequencer_hurry(struct sequencer *sequencer);
 void sequencer_submit(struct sequencer *sequencer, struct request *first, struct request *last);
 /* All done requests so far, in order, or NULL. Any one thread. */
 struct request *sequencer_take(struct sequencer *sequencer);
+
+/* Stepped: runs the next batch; false where nothing was queued. */
+bool sequencer_step(struct sequencer *sequencer);
 
 /* Embedded: returns when the request is done, with its status. Any thread. */
 int sequencer_run(struct sequencer *sequencer, struct request *request);

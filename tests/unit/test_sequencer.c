@@ -146,6 +146,29 @@ static void requests_of_one_submission_keep_their_order(void **state)
     close_all(&s);
 }
 
+static void a_step_runs_one_batch_on_the_calling_thread(void **state)
+{
+    (void)state;
+    struct served s;
+    struct job jobs[3];
+    open_embedded(&s, open_store("mem:"));
+    assert_false(sequencer_step(s.sequencer));
+    for (size_t i = 0; i < 3; i++) {
+        job_post(&jobs[i]);
+    }
+    submit(&s, jobs, 3);
+    assert_null(sequencer_take(s.sequencer));
+    assert_true(sequencer_step(s.sequencer));
+    struct request *done = sequencer_take(s.sequencer);
+    for (size_t i = 0; i < 3; i++, done = done->next) {
+        assert_ptr_equal(done, &jobs[i].request);
+        assert_int_equal(done->clock, i + 1);
+    }
+    assert_null(done);
+    assert_false(sequencer_step(s.sequencer));
+    close_all(&s);
+}
+
 enum { SUBMITTERS = 4, SUBMISSIONS = 50, SUBMISSION = 10 };
 
 struct submitter {
@@ -764,6 +787,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_processes_on_one_directory_make_one_order),
         cmocka_unit_test(requests_of_one_submission_keep_their_order),
+        cmocka_unit_test(a_step_runs_one_batch_on_the_calling_thread),
         cmocka_unit_test(everything_submitted_comes_back_exactly_once),
         cmocka_unit_test(close_finishes_what_was_submitted),
         cmocka_unit_test(a_sequencer_that_was_given_nothing_closes),
