@@ -105,7 +105,10 @@ template <typename Options> inline Options ls_with_size()
     X(LS_EBADJSON, -29, "BADJSON", "not one well-formed JSON text")               \
     X(LS_ENOSPACE, -30, "NOSPACE", "no space left")                               \
     X(LS_ELOADING, -31, "LOADING", "the server is starting")                      \
-    X(LS_ESHUTDOWN, -32, "SHUTDOWN", "the server is stopping")
+    X(LS_ESHUTDOWN, -32, "SHUTDOWN", "the server is stopping")                    \
+    X(LS_ETOOOLD, -33, "TOOOLD", "the timestamp is too old")                      \
+    X(LS_ENOLOCK, -34, "NOLOCK", "the transaction has no such lock")              \
+    X(LS_ETXNEXPIRED, -35, "TXNEXPIRED", "the transaction is over")
 
 enum ls_errors {
 #define X(name, value, word, message) name = (value),
@@ -124,7 +127,8 @@ LS_API const char *ls_version(void);
 
 /* The last failure of the calling thread. `number` is the one that belongs to the code: the clock
  * that is there for LS_ECONFLICT, the oldest kept for LS_ECOMPACTED, the last number for LS_ESEQGAP
- * and LS_EDUPLICATE, the limit for LS_ETOOBIG, the offset for LS_EBADCBOR and LS_EBADJSON, else 0.
+ * and LS_EDUPLICATE, the limit for LS_ETOOBIG, the offset for LS_EBADCBOR and LS_EBADJSON, the
+ * oldest allowed for LS_ETOOOLD, else 0.
  */
 typedef struct ls_error {
     int code;
