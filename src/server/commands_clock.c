@@ -26,7 +26,7 @@ struct pending *write_new(struct call *call, enum request_kind kind, size_t byte
 
 int write_add(struct call *call, struct pending *pending)
 {
-    call->conn->unanswered++;
+    conn_asked(call->conn, pending);
     queue_add(&call->server->queue, pending);
     return 0;
 }

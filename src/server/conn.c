@@ -66,15 +66,42 @@ void conn_close_after_output(struct conn *conn)
     list_append(&conn->server->dirty, &conn->dirty);
 }
 
-void conn_answered(struct conn *conn)
+void conn_asked(struct conn *conn, struct pending *pending)
 {
-    assert(conn->unanswered > 0);
-    if (--conn->unanswered == 0) {
-        if (conn->unhandled) {
-            conn_free(conn);
-        } else if (!conn->closed) {
-            conn_unpause(conn, PAUSE_ANSWERS);
-        }
+    conn->unanswered++;
+    if (conn->oldest == NULL) {
+        conn->oldest = pending;
+    } else {
+        conn->newest->behind = pending;
+    }
+    conn->newest = pending;
+}
+
+/* The oldest is back. */
+static void answer_oldest(struct conn *conn)
+{
+    struct server *server = conn->server;
+    struct pending *pending = conn->oldest;
+    conn->oldest = pending->behind;
+    server->stats.errors += pending->request.status != 0;
+    pending->answer(pending);
+    queue_done(&server->queue, pending);
+}
+
+void conn_answered(struct conn *conn, struct pending *pending)
+{
+    pending->done = true;
+    while (conn->oldest != NULL && conn->oldest->done) {
+        answer_oldest(conn);
+        conn->unanswered--;
+    }
+    if (conn->unanswered > 0) {
+        return;
+    }
+    if (conn->unhandled) {
+        conn_free(conn);
+    } else if (!conn->closed) {
+        conn_unpause(conn, PAUSE_ANSWERS);
     }
 }
 

@@ -25,6 +25,7 @@ struct box_watch;
 struct command;
 struct frames_block;
 struct object_watch;
+struct pending;
 struct read_wait;
 struct server;
 
@@ -79,6 +80,8 @@ struct conn {
     bool turn : 1;      /* which of its two watches is to send next */
     bool failed : 1;    /* a reply could not be written whole for want of memory */
     uint32_t unanswered;
+    struct pending *oldest; /* of those unanswered */
+    struct pending *newest;
 
     struct box_watch *box_watch;
     struct object_watch *object_watch;
@@ -117,8 +120,11 @@ void conn_resume(struct conn *conn);
 /* Takes a pause away; the connection goes on at the end of the turn. */
 void conn_unpause(struct conn *conn, enum pause pause);
 
-/* A write of this connection was answered. */
-void conn_answered(struct conn *conn);
+/* A write of this connection is on its way. */
+void conn_asked(struct conn *conn, struct pending *pending);
+
+/* One of them is back: answers it, and those behind it that are back already, in the order sent. */
+void conn_answered(struct conn *conn, struct pending *pending);
 
 void conn_close(struct conn *conn);
 void conn_close_after_output(struct conn *conn);

@@ -53,6 +53,21 @@ static struct queue_block *take_block(struct queue *queue, size_t needed)
     return block;
 }
 
+/* The block has the room. */
+static struct pending *begin(struct queue_block *block, size_t needed)
+{
+    struct pending *pending = (struct pending *)(block->data + block->promised);
+    block->used = block->promised + ROUND_UP(sizeof *pending);
+    block->promised += needed;
+    block->pendings++;
+    memset(pending, 0, offsetof(struct pending, error));
+    pending->block = block;
+    pending->bytes = needed;
+    pending->request.owner = pending;
+    pending->request.error = &pending->error;
+    return pending;
+}
+
 struct pending *queue_new(struct queue *queue, size_t bytes)
 {
     size_t needed = ROUND_UP(sizeof(struct pending)) + ROUND_UP(bytes);
@@ -68,16 +83,18 @@ struct pending *queue_new(struct queue *queue, size_t bytes)
         }
         block = fresh;
     }
-    struct pending *pending = (struct pending *)(block->data + block->promised);
-    block->used = block->promised + ROUND_UP(sizeof *pending);
-    block->promised += needed;
-    block->pendings++;
-    memset(pending, 0, offsetof(struct pending, error));
-    pending->block = block;
-    pending->bytes = needed;
-    pending->request.owner = pending;
-    pending->request.error = &pending->error;
-    return pending;
+    return begin(block, needed);
+}
+
+struct pending *queue_new_alone(size_t bytes)
+{
+    size_t needed = ROUND_UP(sizeof(struct pending)) + ROUND_UP(bytes);
+    struct queue_block *block = malloc(sizeof *block + needed);
+    if (block == NULL) {
+        return NULL;
+    }
+    *block = (struct queue_block){.size = needed};
+    return begin(block, needed);
 }
 
 void *queue_room(struct pending *pending, size_t size)

@@ -4,7 +4,7 @@
  * chained and submitted together; they come back in the order in which they were submitted.
  *
  * Memory comes from blocks that are used up front to back and used again once every pending in them
- * is done, so that a write costs no allocation.
+ * is done, so that a write costs no allocation. What may be away for long has a block to itself.
  */
 #ifndef LS_SERVER_QUEUE_H
 #define LS_SERVER_QUEUE_H
@@ -23,7 +23,9 @@ struct pending {
     /* Called on the loop when the request is done; writes the reply where the connection is still
      * there. */
     void (*answer)(struct pending *pending);
-    uint64_t extra; /* for `answer` */
+    uint64_t extra;         /* for `answer` */
+    struct pending *behind; /* of the same connection: the one sent next */
+    bool done;              /* it is back, and waits for those of its connection before it */
     struct queue_block *block;
     size_t bytes;
     struct ls_error error;
@@ -43,6 +45,9 @@ struct queue {
 /* A pending with room for `bytes` of arguments, zeroed but for `error`, not yet chained. NULL: no
  * memory. The next call on the queue must be queue_copy, queue_room or queue_add. */
 struct pending *queue_new(struct queue *queue, size_t bytes);
+
+/* The same with memory of its own, for what may be away for long: it keeps no block from others. */
+struct pending *queue_new_alone(size_t bytes);
 
 /* Takes from the room asked for. Never fails: asking for more than that is a programming error. */
 void *queue_room(struct pending *pending, size_t size);

@@ -43,13 +43,11 @@ static void on_done(uv_async_t *async)
         struct pending *pending = request->owner;
         struct conn *conn = pending->conn;
         next = request->next;
-        if (request->status != 0 && conn != NULL) {
-            server->stats.errors++;
-        }
-        pending->answer(pending);
-        queue_done(&server->queue, pending);
         if (conn != NULL) {
-            conn_answered(conn);
+            conn_answered(conn, pending);
+        } else {
+            pending->answer(pending);
+            queue_done(&server->queue, pending);
         }
     }
     if (server->queue.bytes <= server->config.queue_max / 2) {
