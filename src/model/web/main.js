@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Puts the page together: what is said about the history, then the table, the charts, the diagram.
+
+function fact(name, value) {
+  return element('div', {}, element('dt', {}, name), element('dd', {}, value));
+}
+
+function greatest(field) {
+  return nodes.reduce((best, node) => best === null || BigInt(node[field]) > BigInt(best[field]) ? node : best, null);
+}
+
+function sayHeading() {
+  document.title = DATA.title === '' ? 'Lockstep report' : DATA.title;
+  byId('title').textContent = document.title;
+  const whole = DATA.interrupted === '';
+  byId('status').className = whole ? 'whole' : 'interrupted';
+  byId('status').textContent = whole ? (OF_BOX ? 'Messages of a box' : 'A whole run') : `Not whole: ${DATA.interrupted}`;
+}
+
+function sayFacts() {
+  const sum = field => nodes.reduce((total, node) => total + BigInt(node[field]), 0n);
+  const few = BigInt(DATA.nodes_total) > BigInt(nodes.length);
+  const facts = [
+    fact('Nodes', few ? `${integer(nodes.length)} of ${integer(DATA.nodes_total)}` : integer(nodes.length)),
+    fact('Time', durationText(Number(DATA.duration))),
+  ];
+  if (nodes.length > 0) {
+    facts.push(fact(OF_BOX ? 'Messages' : 'Sent', integer(sum('sent'))));
+    if (!OF_BOX) {
+      facts.push(fact('Received', integer(sum('received'))));
+    }
+    facts.push(fact('Highest clock', integer(greatest('final_clock').final_clock)));
+    const late = greatest('drift');
+    facts.push(fact('Greatest drift', `${integer(late.drift)} (${shortened(late.name)})`));
+    if (!OF_BOX) {
+      const long = greatest('max_queue');
+      facts.push(fact('Longest queue', `${integer(long.max_queue)} (${shortened(long.name)})`));
+    }
+  }
+  byId('facts').append(...facts);
+}
+
+function sayHowMade() {
+  byId('about').hidden = DATA.parameters.length === 0 && DATA.notes.length === 0;
+  byId('about').open = DATA.notes.length > 0;
+  byId('parameters').append(...DATA.parameters.map(([name, value]) => fact(name, value)));
+  byId('notes').append(...DATA.notes.map(note => element('li', {}, note)));
+}
+
+function sayLeads() {
+  const fastest = nodes[DATA.fastest];
+  byId('nodes-lead').textContent = nodes.length === 0 ? 'There are no nodes in this history.'
+    : 'Tick a node to see it in the charts. A column\'s name sorts by it.';
+  byId('clock-lead').textContent = DATA.ideal_rate !== ''
+    ? `Every node's clock over time. The grey line is the ideal: a clock of ${DATA.ideal_rate} ticks per second that nothing slows.`
+    : 'Every node\'s clock over time. The grey line is the ideal: a steady pace from the first message to the last.';
+  byId('clock-lead').textContent += ' Drag across a chart to look closer; a double click shows all again.';
+  byId('drift-lead').textContent = fastest !== undefined
+    ? `How far each clock is behind that of ${fastest.name}, the fastest node. What it receives pulls a slow clock forward.`
+    : 'How far each node\'s newest message is behind the newest of all. A node that is silent falls behind.';
+  byId('jumps-lead').textContent = OF_BOX
+    ? 'How far the clock moved from one message of a node to its next. 1: nobody else changed anything between.'
+    : 'How far one receipt moved a node\'s clock. 1 is what a tick does; more means that the sender was ahead.';
+  const some = BigInt(DATA.events_total) > BigInt(events.length);
+  byId('diagram-lead').textContent = events.length === 0 ? 'There are no events to draw.'
+    : `Time runs to the right, each line is a node, each arrow a message; the figures are clocks. ${some
+      ? `Here are ${integer(events.length)} of ${integer(DATA.events_total)} events; causes that are not among them are missing.` : ''}`;
+  byId('queue-section').hidden = OF_BOX;
+}
+
+sayHeading();
+sayFacts();
+sayHowMade();
+sayLeads();
+const updateDiagram = startDiagram();
+const fillSummary = startSummary(() => {
+  drawCharts();
+  updateDiagram(false);
+});
+let firstTime = true;
+watchTheme(() => {
+  fillSummary();
+  drawCharts();
+  updateDiagram(firstTime);
+  firstTime = false;
+});
+document.documentElement.dataset.ready = 'true';
