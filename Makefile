@@ -26,6 +26,7 @@ build: configure ## build/lockstepd and build/lockstep, optimised
 	@ln -sf src/server/lockstepd src/cli/lockstep $(BUILD)/
 
 test: build ## every test that never may break
+	@tools/setup browser
 	@meson test -C $(BUILD) --print-errorlogs --no-rebuild
 
 demo: build ## a morning in the life of a small cluster, in under a minute

@@ -49,7 +49,10 @@ const causality = (() => {
   };
 
   return {
-    previous, next, sender, isReceipt,
+    previous,
+    next,
+    sender,
+    isReceipt,
     receiversOf: index => receivers.get(index) ?? [],
     past: index => reached(index, i => [previous[i], sender[i]]),
     future: index => reached(index, i => [next[i], ...(receivers.get(i) ?? [])]),

@@ -9,6 +9,9 @@ const origin = Number(DATA.start_ms) / 1000;
 const secondsOf = ns => origin + ns / SECOND;
 const nsOf = seconds => (seconds - origin) * SECOND;
 const compact = new Intl.NumberFormat('en', {notation: 'compact', maximumFractionDigits: 2});
+const WHOLE_STEPS = Array.from({length: 19}, (_, power) =>
+  [1, 2, 5].map(step => step * 10 ** power),
+).flat();
 const timeSync = uPlot.sync('time');
 const made = []; // the charts that stand, to be ended before they are made again
 
@@ -38,21 +41,24 @@ function heldAt(times, node, column) {
 // The clock that all are compared with: the ideal rate's, or the steady pace between the ends.
 function idealAt(times) {
   if (DATA.ideal_rate !== '') {
-    return times.map(time => number(DATA.ideal_rate) * time / SECOND);
+    return times.map(time => (number(DATA.ideal_rate) * time) / SECOND);
   }
   let [first, last] = [null, null];
   for (const node of nodes) {
     node.time.forEach((time, i) => {
       const point = [Number(time), Number(node.clock[i])];
       first = first === null || point[0] < first[0] ? point : first;
-      last = last === null || point[0] > last[0] || (point[0] === last[0] && point[1] > last[1]) ? point : last;
+      last =
+        last === null || point[0] > last[0] || (point[0] === last[0] && point[1] > last[1])
+          ? point
+          : last;
     });
   }
   if (first === null || last[0] === first[0]) {
     return times.map(() => null);
   }
   const pace = (last[1] - first[1]) / (last[0] - first[0]);
-  return times.map(time => time < first[0] ? null : first[1] + pace * (time - first[0]));
+  return times.map(time => (time < first[0] ? null : first[1] + pace * (time - first[0])));
 }
 
 // The clock that drift is measured from: the fastest node's, or whichever is ahead.
@@ -74,8 +80,14 @@ function leadAt(times) {
 function axis(label, extra = {}) {
   const {quiet, grid} = palette();
   return {
-    stroke: quiet, label, labelSize: 22, labelFont: '12px system-ui, sans-serif',
-    font: '12px system-ui, sans-serif', grid: {stroke: grid, width: 1}, ticks: {stroke: grid, width: 1}, ...extra,
+    stroke: quiet,
+    label,
+    labelSize: 22,
+    labelFont: '12px system-ui, sans-serif',
+    font: '12px system-ui, sans-serif',
+    grid: {stroke: grid, width: 1},
+    ticks: {stroke: grid, width: 1},
+    ...extra,
   };
 }
 
@@ -93,15 +105,25 @@ function drawEndLabels(chart) {
   const ratio = devicePixelRatio;
   const height = 14 * ratio;
   const [, last] = chart.series[0].idxs;
-  const labels = chart.series.slice(1)
+  const labels = chart.series
+    .slice(1)
     .map((series, i) => ({series, value: chart.data[i + 1][last]}))
-    .filter(({series, value}) => series.show && series.named && value !== null && value !== undefined)
-    .map(({series, value}) => ({text: shortened(series.label), colour: series.colour, y: chart.valToPos(value, 'y', true)}))
+    .filter(
+      ({series, value}) => series.show && series.named && value !== null && value !== undefined,
+    )
+    .map(({series, value}) => ({
+      text: shortened(series.label),
+      colour: series.colour,
+      y: chart.valToPos(value, 'y', true),
+    }))
     .filter(({y}) => y > bbox.top - 1 && y < bbox.top + bbox.height + 1)
     .sort((a, b) => a.y - b.y);
   let free = bbox.top;
   labels.forEach((label, i) => {
-    const least = Math.min(label.y, bbox.top + bbox.height - (labels.length - i) * height + height / 2);
+    const least = Math.min(
+      label.y,
+      bbox.top + bbox.height - (labels.length - i) * height + height / 2,
+    );
     label.y = Math.max(least, free);
     free = label.y + height;
   });
@@ -122,26 +144,41 @@ function addKeys(chart, host, title, positionText) {
   const over = chart.root;
   over.setAttribute('tabindex', '0');
   over.setAttribute('role', 'group');
-  over.setAttribute('aria-label', `${title}. Left and right arrows read values, plus and minus zoom, 0 shows all.`);
+  over.setAttribute(
+    'aria-label',
+    `${title}. Left and right arrows read values, plus and minus zoom, 0 shows all.`,
+  );
   host.append(said);
   const zoom = factor => {
     const {min, max} = chart.scales.x;
     const centre = chart.cursor.idx != null ? chart.data[0][chart.cursor.idx] : (min + max) / 2;
-    chart.setScale('x', {min: centre - (centre - min) * factor, max: centre + (max - centre) * factor});
+    chart.setScale('x', {
+      min: centre - (centre - min) * factor,
+      max: centre + (max - centre) * factor,
+    });
   };
   const move = step => {
     const [first, last] = chart.series[0].idxs;
     const stride = Math.max(1, Math.round((last - first) / 100));
     const from = chart.cursor.idx ?? (step > 0 ? first - stride : last + stride);
     const idx = Math.max(first, Math.min(last, from + step * stride));
-    chart.setCursor({left: chart.valToPos(chart.data[0][idx], 'x'), top: chart.over.clientHeight / 2});
-    const values = chart.series.slice(1).map((series, i) => `${series.label} ${series.said(chart.data[i + 1][idx], idx)}`);
+    chart.setCursor({
+      left: chart.valToPos(chart.data[0][idx], 'x'),
+      top: chart.over.clientHeight / 2,
+    });
+    const values = chart.series
+      .slice(1)
+      .map((series, i) => `${series.label} ${series.said(chart.data[i + 1][idx], idx)}`);
     said.textContent = `${positionText(chart.data[0][idx])}: ${values.join(', ')}`;
   };
   over.addEventListener('keydown', event => {
     const actions = {
-      ArrowLeft: () => move(-1), ArrowRight: () => move(1), '+': () => zoom(0.5), '=': () => zoom(0.5),
-      '-': () => zoom(2), 0: () => showAll(chart),
+      ArrowLeft: () => move(-1),
+      ArrowRight: () => move(1),
+      '+': () => zoom(0.5),
+      '=': () => zoom(0.5),
+      '-': () => zoom(2),
+      0: () => showAll(chart),
     };
     if (actions[event.key] && !event.ctrlKey && !event.metaKey && !event.altKey) {
       actions[event.key]();
@@ -159,14 +196,42 @@ function addTable(host, heads, rows) {
   const details = element('details', {class: 'figures'}, element('summary', {}, 'As a table'));
   details.addEventListener('toggle', () => {
     if (details.children.length === 1) {
-      const table = element('table', {},
-        element('thead', {}, element('tr', {}, ...heads.map(head => element('th', {scope: 'col'}, head)))),
-        element('tbody', {}, ...rows().map(([first, ...rest]) => element('tr', {},
-          element('th', {scope: 'row'}, first), ...rest.map(cell => element('td', {}, cell))))));
-      details.append(element('div', {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Figures'}, table));
+      const table = element(
+        'table',
+        {},
+        element(
+          'thead',
+          {},
+          element('tr', {}, ...heads.map(head => element('th', {scope: 'col'}, head))),
+        ),
+        element(
+          'tbody',
+          {},
+          ...rows().map(([first, ...rest]) =>
+            element(
+              'tr',
+              {},
+              element('th', {scope: 'row'}, first),
+              ...rest.map(cell => element('td', {}, cell)),
+            ),
+          ),
+        ),
+      );
+      details.append(
+        element(
+          'div',
+          {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Figures'},
+          table,
+        ),
+      );
     }
   });
   host.append(details);
+}
+
+// The border of a legend's mark, as near to the line as CSS has it.
+function markerStyle(at) {
+  return at === null ? 'dashed' : (['solid', 'dashed', 'dotted', 'double'][dashOf(at)] ?? 'solid');
 }
 
 function chartSize(host) {
@@ -196,28 +261,56 @@ function place(host, options, data) {
 // `lines`: {label, node place or null for a line of comparison, values}.
 function timeChart(host, title, yLabel, times, lines, valueText) {
   const colours = palette();
-  const said = value => value === null || value === undefined ? '–' : valueText(value);
+  const said = value => (value === null || value === undefined ? '–' : valueText(value));
   const series = lines.map(({label, at}) => {
     const style = at === null ? {stroke: colours.ideal, dash: [4, 4]} : nodeStyle(at);
     return {
-      label, ...style, colour: style.stroke, named: true, said, width: at === null ? 1.5 : 2, points: {show: false},
-      paths: at === null ? undefined : uPlot.paths.stepped({align: 1}), value: (_, value) => said(value),
+      label,
+      ...style,
+      colour: style.stroke,
+      named: true,
+      said,
+      width: at === null ? 1.5 : 2,
+      points: {show: false},
+      paths: at === null ? undefined : uPlot.paths.stepped({align: 1}),
+      value: (_, value) => said(value),
     };
   });
-  const chart = place(host, {
-    padding: [12, host.clientWidth < LABELS_FROM ? 12 : 116, 0, 0],
-    scales: {x: {time: OF_BOX}, y: {range: (_, min, max) => uPlot.rangeNum(Math.min(min ?? 0, 0), Math.max(max ?? 0, 1), 0.08, true)}},
-    axes: [axis(OF_BOX ? null : 'seconds from the start'), axis(yLabel, {size: 64, values: (_, splits) => splits.map(split => compact.format(split))})],
-    series: [{label: 'time', value: (_, value) => value === null ? '–' : timeText(nsOf(value))}, ...series],
-    cursor: {sync: {key: timeSync.key, scales: ['x', null]}, drag: {x: true, y: false, dist: 6}},
-    hooks: {draw: [drawEndLabels]},
-  }, [times.map(secondsOf), ...lines.map(line => line.values)]);
+  const chart = place(
+    host,
+    {
+      padding: [12, host.clientWidth < LABELS_FROM ? 12 : 116, 0, 0],
+      scales: {
+        x: {time: OF_BOX},
+        y: {
+          range: (_, min, max) =>
+            uPlot.rangeNum(Math.min(min ?? 0, 0), Math.max(max ?? 0, 1), 0.08, true),
+        },
+      },
+      axes: [
+        axis(OF_BOX ? null : 'seconds from the start'),
+        axis(yLabel, {
+          size: 64,
+          incrs: WHOLE_STEPS,
+          values: (_, splits) => splits.map(split => compact.format(split)),
+        }),
+      ],
+      series: [
+        {label: 'time', value: (_, value) => (value === null ? '–' : timeText(nsOf(value)))},
+        ...series,
+      ],
+      legend: {markers: {width: 3, dash: (_, i) => markerStyle(lines[i - 1]?.at)}},
+      cursor: {sync: {key: timeSync.key, scales: ['x', null]}, drag: {x: true, y: false, dist: 6}},
+      hooks: {draw: [drawEndLabels]},
+    },
+    [times.map(secondsOf), ...lines.map(line => line.values)],
+  );
   timeSync.sub(chart);
   addKeys(chart, host, title, seconds => timeText(nsOf(seconds)));
   addTable(host, ['time', ...lines.map(line => line.label)], () => {
     const count = Math.min(TABLE_ROWS, times.length);
     return Array.from({length: count}, (_, i) => {
-      const end = Number(DATA.duration) * i / Math.max(1, count - 1);
+      const end = (Number(DATA.duration) * i) / Math.max(1, count - 1);
       let index = times.findLastIndex(time => time <= end);
       index = index < 0 ? 0 : index;
       return [timeText(times[index]), ...lines.map(line => said(line.values[index]))];
@@ -230,14 +323,36 @@ function drawTimeCharts(which) {
   const clocks = which.map(node => heldAt(times, node, 'clock'));
   const lead = leadAt(times);
   const line = (node, at, values) => ({label: node.name, at, values});
-  const difference = clock => clock.map((value, i) => value === null || lead[i] === null ? null : lead[i] - value);
-  timeChart(byId('clock-chart'), 'Logical clock over time', DATA.base === 0 ? 'clock' : `clock above ${integer(DATA.base)}`, times,
-    [...which.map((node, at) => line(node, at, clocks[at])), {label: 'ideal', at: null, values: idealAt(times)}], clockText);
-  timeChart(byId('drift-chart'), 'Drift over time', 'behind', times,
-    which.map((node, at) => line(node, at, difference(clocks[at]))), value => decimal.format(value));
+  const difference = clock =>
+    clock.map((value, i) => (value === null || lead[i] === null ? null : lead[i] - value));
+  timeChart(
+    byId('clock-chart'),
+    'Logical clock over time',
+    DATA.base === 0 ? 'clock' : `clock above ${integer(DATA.base)}`,
+    times,
+    [
+      ...which.map((node, at) => line(node, at, clocks[at])),
+      {label: 'ideal', at: null, values: idealAt(times)},
+    ],
+    clockText,
+  );
+  timeChart(
+    byId('drift-chart'),
+    'Drift over time',
+    'behind',
+    times,
+    which.map((node, at) => line(node, at, difference(clocks[at]))),
+    value => decimal.format(value),
+  );
   if (!OF_BOX) {
-    timeChart(byId('queue-chart'), 'Queue length over time', 'messages', times,
-      which.map((node, at) => line(node, at, heldAt(times, node, 'queue'))), value => decimal.format(value));
+    timeChart(
+      byId('queue-chart'),
+      'Queue length over time',
+      'messages',
+      times,
+      which.map((node, at) => line(node, at, heldAt(times, node, 'queue'))),
+      value => decimal.format(value),
+    );
   }
 }
 
@@ -247,12 +362,12 @@ function rangeText([from, to]) {
   return from === to ? integer(from) : `${integer(from)}–${integer(to)}`;
 }
 
-// Bars of several series beside each other, around the place of their class.
+// Bars of several series beside each other, around the place of their class; x0 is a bar's left end.
 function barsOf(at, count) {
   const width = 0.8 / count;
   return uPlot.paths.bars({
     disp: {
-      x0: {unit: 1, values: chart => chart.data[0].map(x => x - 0.4 + width * (at + 0.5))},
+      x0: {unit: 1, values: chart => chart.data[0].map(x => x - 0.4 + width * (at + 0.05))},
       size: {unit: 1, values: chart => chart.data[0].map(() => width * 0.9)},
     },
   });
@@ -274,40 +389,77 @@ function drawJumps(which) {
     const counts = new Map(node.jumps.map(([from, , count]) => [String(from), Number(count)]));
     const total = [...counts.values()].reduce((sum, count) => sum + count, 0);
     const of = ordered.map(([from]) => counts.get(String(from)) ?? 0);
-    return {counts: of, shares: of.map(count => total === 0 ? 0 : 100 * count / total)};
+    return {counts: of, shares: of.map(count => (count === 0 ? null : (100 * count) / total))};
   });
   const series = which.map((node, at) => {
-    const {stroke} = nodeStyle(at);
-    const said = (share, i) => i === null || i === undefined ? '–' : `${decimal.format(share)}% (${integer(columns[at].counts[i])})`;
+    const {stroke, dash} = nodeStyle(at);
+    const said = (share, i) =>
+      i === null || i === undefined
+        ? '–'
+        : `${decimal.format(share ?? 0)}% (${integer(columns[at].counts[i])})`;
     return {
-      label: node.name, stroke, fill: stroke, colour: stroke, width: 0, points: {show: false}, said,
-      paths: barsOf(at, which.length), value: (_, share, __, i) => said(share, i),
+      label: node.name,
+      stroke,
+      dash,
+      fill: `${stroke}66`,
+      colour: stroke,
+      width: 2,
+      points: {show: false},
+      said,
+      paths: barsOf(at, which.length),
+      value: (_, share, __, i) => said(share, i),
     };
   });
-  const name = index => ordered[index] === undefined ? '' : rangeText(ordered[index]);
-  const chart = place(host, {
-    padding: [12, 16, 0, 0],
-    scales: {x: {time: false, range: () => [-0.6, ordered.length - 0.4]}, y: {range: (_, __, max) => [0, Math.max(1, (max ?? 1) * 1.08)]}},
-    axes: [
-      axis('jump', {incrs: [1, 2, 5, 10, 20, 50], values: (_, splits) => splits.map(split => Number.isInteger(split) ? name(split) : '')}),
-      axis('share of a node\'s jumps', {size: 64, values: (_, splits) => splits.map(split => `${decimal.format(split)}%`)}),
-    ],
-    series: [{label: 'jump', value: (_, value) => value === null ? '–' : name(value)}, ...series],
-    cursor: {drag: {x: false, y: false}},
-  }, [ordered.map((_, i) => i), ...columns.map(column => column.shares)]);
+  const name = index => (ordered[index] === undefined ? '' : rangeText(ordered[index]));
+  const chart = place(
+    host,
+    {
+      padding: [12, 16, 0, 0],
+      scales: {
+        x: {time: false, range: () => [-0.6, ordered.length - 0.4]},
+        y: {range: (_, __, max) => [0, Math.max(1, (max ?? 1) * 1.08)]},
+      },
+      axes: [
+        axis('jump', {
+          incrs: [1, 2, 5, 10, 20, 50],
+          values: (_, splits) => splits.map(split => (Number.isInteger(split) ? name(split) : '')),
+        }),
+        axis("share of a node's jumps", {
+          size: 64,
+          values: (_, splits) => splits.map(split => `${decimal.format(split)}%`),
+        }),
+      ],
+      series: [
+        {label: 'jump', value: (_, value) => (value === null ? '–' : name(value))},
+        ...series,
+      ],
+      legend: {markers: {width: 2, dash: (_, i) => markerStyle(i - 1)}},
+      cursor: {drag: {x: false, y: false}},
+    },
+    [ordered.map((_, i) => i), ...columns.map(column => column.shares)],
+  );
   addKeys(chart, host, 'Distribution of clock jumps', index => `jump ${name(index)}`);
-  addTable(host, ['jump', ...which.map(node => node.name)], () => ordered.map((range, i) =>
-    [rangeText(range), ...columns.map(column => integer(column.counts[i]))]));
+  addTable(host, ['jump', ...which.map(node => node.name)], () =>
+    ordered.map((range, i) => [
+      rangeText(range),
+      ...columns.map(column => integer(column.counts[i])),
+    ]),
+  );
 }
 
 // The charts of the nodes shown, in the colours of now.
 function drawCharts() {
   made.splice(0).forEach(end => end());
   const which = shown.map(index => nodes[index]);
-  const ids = ['clock-chart', 'drift-chart', OF_BOX ? null : 'queue-chart', 'jumps-chart'].filter(id => id !== null);
+  const ids = ['clock-chart', 'drift-chart', OF_BOX ? null : 'queue-chart', 'jumps-chart'].filter(
+    id => id !== null,
+  );
   if (which.length === 0) {
-    ids.forEach(id => byId(id).replaceChildren(element('p', {class: 'empty'},
-      nodes.length === 0 ? 'There are no nodes in this history.' : 'Tick a node in the table to see it here.')));
+    ids.forEach(id =>
+      byId(id).replaceChildren(
+        element('p', {class: 'empty'}, 'Tick a node in the table to see it here.'),
+      ),
+    );
     made.push(() => ids.forEach(id => byId(id).replaceChildren()));
     return;
   }

@@ -5,13 +5,25 @@
 const PALETTES = {
   light: {
     nodes: ['#0072b2', '#c44e00', '#007a5a', '#a8478a', '#8a5c00', '#2f8fce', '#6246b0', '#4b4b4b'],
-    text: '#1b2330', quiet: '#5b6575', grid: '#e3e7ed', ideal: '#7a8494', back: '#ffffff',
-    past: '#0072b2', future: '#c44e00', faded: '#c3cad4',
+    text: '#1b2330',
+    quiet: '#5b6575',
+    grid: '#e3e7ed',
+    ideal: '#7a8494',
+    back: '#ffffff',
+    past: '#0072b2',
+    future: '#c44e00',
+    faded: '#c3cad4',
   },
   dark: {
     nodes: ['#5cb8f0', '#ff9350', '#35cba1', '#e79acb', '#e6b73a', '#a5d5f7', '#b9a6f5', '#d0d0d0'],
-    text: '#e8ecf2', quiet: '#a2adbd', grid: '#2b3442', ideal: '#8d98a8', back: '#151b24',
-    past: '#5cb8f0', future: '#ff9350', faded: '#46505f',
+    text: '#e8ecf2',
+    quiet: '#a2adbd',
+    grid: '#2b3442',
+    ideal: '#8d98a8',
+    back: '#151b24',
+    past: '#5cb8f0',
+    future: '#ff9350',
+    faded: '#46505f',
   },
 };
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]];
@@ -28,12 +40,16 @@ function palette() {
   return isDark() ? PALETTES.dark : PALETTES.light;
 }
 
+function dashOf(place) {
+  return (place + Math.floor(place / PALETTES.light.nodes.length)) % DASHES.length;
+}
+
 // What tells the node in the given place among those shown from the others.
 function nodeStyle(place) {
   const {nodes: colours} = palette();
   return {
     stroke: colours[place % colours.length],
-    dash: DASHES[(place + Math.floor(place / colours.length)) % DASHES.length],
+    dash: DASHES[dashOf(place)],
   };
 }
 
@@ -63,8 +79,15 @@ function lineSample(place) {
   svg.setAttribute('viewBox', '0 0 28 8');
   svg.setAttribute('class', 'sample');
   svg.setAttribute('aria-hidden', 'true');
-  for (const [name, value] of Object.entries({x1: 0, y1: 4, x2: 28, y2: 4, stroke,
-    'stroke-width': 3, 'stroke-dasharray': dash.join(' ')})) {
+  for (const [name, value] of Object.entries({
+    x1: 0,
+    y1: 4,
+    x2: 28,
+    y2: 4,
+    stroke,
+    'stroke-width': 3,
+    'stroke-dasharray': dash.join(' '),
+  })) {
     line.setAttribute(name, value);
   }
   svg.append(line);

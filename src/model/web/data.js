@@ -13,8 +13,20 @@ const nodes = DATA.nodes.map((node, index) => ({
   hasRate: node.rate !== '',
 }));
 
-const events = DATA.events.map(([kind, node, seq, time, clock, message, peer, peerClock, label], index) =>
-  ({index, kind, node, seq, time: Number(time), clock, message, peer, peerClock, label}));
+const events = DATA.events.map(
+  ([kind, node, seq, time, clock, message, peer, peerClock, label], index) => ({
+    index,
+    kind,
+    node,
+    seq,
+    time: Number(time),
+    clock,
+    message,
+    peer,
+    peerClock,
+    label,
+  }),
+);
 
 // An integer that may be text, with its digits grouped.
 function integer(value) {
@@ -36,7 +48,10 @@ function clockText(above) {
 // Time since the start, for a person: "2.5 s", or the time of day of a box.
 function timeText(ns) {
   if (Number(DATA.start_ms) > 0) {
-    return new Date(Number(DATA.start_ms) + ns / 1e6).toISOString().replace('T', ' ').replace('Z', '');
+    return new Date(Number(DATA.start_ms) + ns / 1e6)
+      .toISOString()
+      .replace('T', ' ')
+      .replace('Z', '');
   }
   return `${decimal.format(ns / SECOND)} s`;
 }
@@ -46,7 +61,11 @@ function durationText(ns) {
   if (seconds < 120) {
     return `${decimal.format(seconds)} s`;
   }
-  const units = [['d', 86400], ['h', 3600], ['min', 60]];
+  const units = [
+    ['d', 86400],
+    ['h', 3600],
+    ['min', 60],
+  ];
   const [unit, size] = units.find(([, size]) => seconds >= size);
   return `${decimal.format(seconds / size)} ${unit}`;
 }

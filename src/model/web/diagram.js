@@ -3,14 +3,15 @@
 // d3-zoom moves and scales time. An event that is pointed at or walked to by keys shows what came
 // before it and what came of it.
 
-const SHAPES = { // about the middle
-  'internal': {path: 'M-2.5,0a2.5,2.5 0 1,0 5,0a2.5,2.5 0 1,0 -5,0', name: 'internal'},
+const SHAPES = {
+  // about the middle
+  internal: {path: 'M-2.5,0a2.5,2.5 0 1,0 5,0a2.5,2.5 0 1,0 -5,0', name: 'internal'},
   'send-one': {path: 'M0,-5.5L5.5,4.5L-5.5,4.5Z', name: 'send to the first'},
   'send-second': {path: 'M0,5.5L5.5,-4.5L-5.5,-4.5Z', name: 'send to the second'},
-  'broadcast': {path: 'M0,-6.5L6.5,0L0,6.5L-6.5,0Z', name: 'broadcast'},
-  'receive': {path: 'M-4.5,-4.5H4.5V4.5H-4.5Z', name: 'receive'},
-  'message': {path: 'M-4.5,0a4.5,4.5 0 1,0 9,0a4.5,4.5 0 1,0 -9,0', name: 'message'},
-  'addressed': {path: 'M-4.5,-4.5H4.5V4.5H-4.5ZM-2,-2V2H2V-2Z', name: 'addressed to the node'},
+  broadcast: {path: 'M0,-6.5L6.5,0L0,6.5L-6.5,0Z', name: 'broadcast'},
+  receive: {path: 'M-4.5,-4.5H4.5V4.5H-4.5Z', name: 'receive'},
+  message: {path: 'M-4.5,0a4.5,4.5 0 1,0 9,0a4.5,4.5 0 1,0 -9,0', name: 'message'},
+  addressed: {path: 'M-4.5,-4.5H4.5V4.5H-4.5ZM-2,-2V2H2V-2Z', name: 'addressed to the node'},
 };
 const MARGIN = {left: 14, right: 18, top: 26, bottom: 30};
 const REACH = 18; // pixels from an event at which it is meant
@@ -47,21 +48,32 @@ function eventText(index) {
   const at = OF_BOX ? '' : `, event ${integer(event.seq)}`;
   const kind = event.label !== '' ? event.label : SHAPES[event.kind].name;
   const peer = event.peer < 0 ? '' : nodes[event.peer].name;
-  const of = peer === '' ? '' : causality.isReceipt(event.kind)
-    ? ` from ${peer} (clock ${integer(event.peer_clock ?? event.peerClock)})` : ` to ${peer}`;
+  const of =
+    peer === ''
+      ? ''
+      : causality.isReceipt(event.kind)
+        ? ` from ${peer} (clock ${integer(event.peerClock)})`
+        : ` to ${peer}`;
   return `${nodes[event.node].name}${at}: ${kind}${of}, at ${timeText(event.time)}, clock ${integer(event.clock)}.`;
 }
 
 function startDiagram() {
   const host = byId('diagram');
   const canvas = element('canvas', {
-    tabindex: '0', role: 'application', 'aria-roledescription': 'space-time diagram',
-    'aria-label': 'Messages between nodes over time. Left and right arrows walk along a node, up and down change '
-      + 'the node, M follows a message, Enter keeps the event, Escape lets it go, plus and minus zoom.',
+    tabindex: '0',
+    role: 'application',
+    'aria-roledescription': 'space-time diagram',
+    'aria-label':
+      'Messages between nodes over time. Left and right arrows walk along a node, up and down change ' +
+      'the node, M follows a message, Enter keeps the event, Escape lets it go, plus and minus zoom.',
   });
   const ctx = canvas.getContext('2d');
   const base = {width: 0, height: 0, lane: 0};
-  const duration = Math.max(Number(DATA.duration), events.length > 0 ? events[events.length - 1].time : 0, 1);
+  const duration = Math.max(
+    Number(DATA.duration),
+    events.length > 0 ? events[events.length - 1].time : 0,
+    1,
+  );
   let lanes = []; // indexes of nodes, from above
   let laneOf = new Map();
   let visible = []; // events of the lanes
@@ -70,14 +82,22 @@ function startDiagram() {
   host.append(canvas);
 
   const plotWidth = () => base.width - MARGIN.left - MARGIN.right;
-  const xOf = time => MARGIN.left + view.applyX(time / duration * plotWidth());
-  const timeOf = x => view.invertX(x - MARGIN.left) / plotWidth() * duration;
+  const xOf = time => MARGIN.left + view.applyX((time / duration) * plotWidth());
+  const timeOf = x => (view.invertX(x - MARGIN.left) / plotWidth()) * duration;
   const yOf = node => MARGIN.top + (laneOf.get(node) + 0.5) * base.lane;
 
   // ---- drawing ----
 
-  const roleOf = index => chosen.index < 0 ? 'plain' : index === chosen.index ? 'chosen'
-    : chosen.past.has(index) ? 'past' : chosen.future.has(index) ? 'future' : 'other';
+  const roleOf = index =>
+    chosen.index < 0
+      ? 'plain'
+      : index === chosen.index
+        ? 'chosen'
+        : chosen.past.has(index)
+          ? 'past'
+          : chosen.future.has(index)
+            ? 'future'
+            : 'other';
 
   const drawLanes = colours => {
     ctx.font = '600 12px system-ui, sans-serif';
@@ -142,7 +162,13 @@ function startDiagram() {
     const [one, two] = [roleOf(send.index), roleOf(receipt.index)];
     const ofPast = (two === 'past' || two === 'chosen') && one === 'past';
     const ofFuture = (one === 'future' || one === 'chosen') && two === 'future';
-    const colour = ofPast ? colours.past : ofFuture ? colours.future : chosen.index < 0 ? colours.ideal : colours.faded;
+    const colour = ofPast
+      ? colours.past
+      : ofFuture
+        ? colours.future
+        : chosen.index < 0
+          ? colours.ideal
+          : colours.faded;
     ctx.strokeStyle = colour;
     ctx.fillStyle = colour;
     ctx.globalAlpha = chosen.index < 0 ? 0.75 : ofPast || ofFuture ? 1 : 0.35;
@@ -165,8 +191,11 @@ function startDiagram() {
   const drawEvent = (event, colours) => {
     const role = roleOf(event.index);
     const colour = {
-      plain: nodeStyle(shown.indexOf(event.node)).stroke, chosen: colours.text,
-      past: colours.past, future: colours.future, other: colours.faded,
+      plain: nodeStyle(shown.indexOf(event.node)).stroke,
+      chosen: colours.text,
+      past: colours.past,
+      future: colours.future,
+      other: colours.faded,
     }[role];
     const shape = new Path2D(SHAPES[event.kind].path);
     ctx.save();
@@ -193,7 +222,8 @@ function startDiagram() {
     ctx.textAlign = 'center';
     ctx.textBaseline = 'top';
     for (const event of inView) {
-      const text = String(event.clock);
+      const text =
+        DATA.base === 0 ? String(event.clock) : `+${BigInt(event.clock) - BigInt(DATA.base)}`;
       const x = xOf(event.time);
       const half = ctx.measureText(text).width / 2;
       if (base.lane >= 34 && x - half > (free.get(event.node) ?? -Infinity)) {
@@ -236,13 +266,17 @@ function startDiagram() {
   const choose = (index, kept) => {
     if (index < 0) {
       chosen = {index: -1, kept: false, past: new Set(), future: new Set()};
-      byId('event').textContent = visible.length === 0 ? '' : 'Point at an event, or tap it, to see what came before it and what came of it.';
+      byId('event').textContent =
+        visible.length === 0
+          ? ''
+          : 'Point at an event, or tap it, to see what came before it and what came of it.';
     } else if (index !== chosen.index || kept !== chosen.kept) {
       const [past, future] = [causality.past(index), causality.future(index)];
       const rest = events.length - past.size - future.size - 1;
       chosen = {index, kept, past, future};
-      const text = `${eventText(index)} Before it: ${integer(past.size)} events; after it: ${integer(future.size)}; `
-        + `neither: ${integer(rest)}.`;
+      const text =
+        `${eventText(index)} Before it: ${integer(past.size)} events; after it: ${integer(future.size)}; ` +
+        `concurrent with it: ${integer(rest)}.`;
       byId('event').replaceChildren(element('strong', {}, kept ? 'Kept: ' : ''), text);
       if (kept) {
         byId('event-said').textContent = text;
@@ -270,9 +304,13 @@ function startDiagram() {
   // ---- moving about ----
 
   const selection = d3.select(canvas);
-  const zoom = d3.zoom()
-    .filter(event => event.type === 'wheel' ? event.ctrlKey || event.metaKey || document.activeElement === canvas
-      : event.type !== 'dblclick' && !event.button)
+  const zoom = d3
+    .zoom()
+    .filter(event =>
+      event.type === 'wheel'
+        ? event.ctrlKey || event.metaKey || document.activeElement === canvas
+        : event.type !== 'dblclick' && !event.button,
+    )
     .on('zoom', event => {
       view = event.transform;
       redraw();
@@ -280,13 +318,13 @@ function startDiagram() {
   selection.call(zoom);
 
   const zoomBy = factor => zoom.scaleBy(selection, factor);
-  const pan = share => zoom.translateBy(selection, -share * plotWidth() / view.k, 0);
+  const pan = share => zoom.translateBy(selection, (-share * plotWidth()) / view.k, 0);
   const showWhole = () => zoom.transform(selection, d3.zoomIdentity);
 
   const bringIntoView = index => {
     const x = xOf(events[index].time);
     if (x < MARGIN.left + 10 || x > base.width - MARGIN.right - 10) {
-      zoom.translateTo(selection, events[index].time / duration * plotWidth(), 0);
+      zoom.translateTo(selection, (events[index].time / duration) * plotWidth(), 0);
     }
   };
 
@@ -301,23 +339,38 @@ function startDiagram() {
     const from = events[chosen.index];
     const lane = laneOf.get(from.node) + step;
     const there = visible.filter(event => event.node === lanes[lane]);
-    const closest = there.reduce((best, event) => best === null
-      || Math.abs(event.time - from.time) < Math.abs(best.time - from.time) ? event : best, null);
+    const closest = there.reduce(
+      (best, event) =>
+        best === null || Math.abs(event.time - from.time) < Math.abs(best.time - from.time)
+          ? event
+          : best,
+      null,
+    );
     walk(closest === null ? -1 : closest.index);
   };
 
   const follow = index => {
     const received = causality.receiversOf(index).find(i => laneOf.has(events[i].node));
-    walk(causality.sender[index] >= 0 ? causality.sender[index] : received ?? -1);
+    walk(causality.sender[index] >= 0 ? causality.sender[index] : (received ?? -1));
   };
 
   const onKey = event => {
     const moves = {
-      ArrowLeft: () => walk(causality.previous[chosen.index]), ArrowRight: () => walk(causality.next[chosen.index]),
-      ArrowUp: () => walkLanes(-1), ArrowDown: () => walkLanes(1), m: () => follow(chosen.index), M: () => follow(chosen.index),
-      Enter: () => choose(chosen.index, true), Escape: () => choose(-1, false),
+      ArrowLeft: () => walk(causality.previous[chosen.index]),
+      ArrowRight: () => walk(causality.next[chosen.index]),
+      ArrowUp: () => walkLanes(-1),
+      ArrowDown: () => walkLanes(1),
+      m: () => follow(chosen.index),
+      M: () => follow(chosen.index),
+      Enter: () => choose(chosen.index, true),
+      Escape: () => choose(-1, false),
     };
-    const views = {'+': () => zoomBy(1.6), '=': () => zoomBy(1.6), '-': () => zoomBy(1 / 1.6), 0: showWhole};
+    const views = {
+      '+': () => zoomBy(1.6),
+      '=': () => zoomBy(1.6),
+      '-': () => zoomBy(1 / 1.6),
+      0: showWhole,
+    };
     if (event.ctrlKey || event.metaKey || event.altKey || visible.length === 0) {
       return;
     }
@@ -350,8 +403,11 @@ function startDiagram() {
   });
 
   for (const [text, label, action] of [
-    ['−', 'Zoom out', () => zoomBy(1 / 1.6)], ['+', 'Zoom in', () => zoomBy(1.6)],
-    ['←', 'Earlier', () => pan(-0.5)], ['→', 'Later', () => pan(0.5)], ['All', 'Show all', showWhole],
+    ['−', 'Zoom out', () => zoomBy(1 / 1.6)],
+    ['+', 'Zoom in', () => zoomBy(1.6)],
+    ['←', 'Earlier', () => pan(-0.5)],
+    ['→', 'Later', () => pan(0.5)],
+    ['All', 'Show all', showWhole],
   ]) {
     const button = element('button', {type: 'button', 'aria-label': label, title: label}, text);
     button.addEventListener('click', action);
@@ -368,7 +424,10 @@ function startDiagram() {
     canvas.height = base.height * devicePixelRatio;
     canvas.style.width = `${base.width}px`;
     canvas.style.height = `${base.height}px`;
-    const size = [[0, 0], [plotWidth(), base.height]];
+    const size = [
+      [0, 0],
+      [plotWidth(), base.height],
+    ];
     zoom.extent(size).translateExtent(size);
     redraw();
   };
@@ -381,13 +440,16 @@ function startDiagram() {
 
   // As much of the beginning as can be read.
   const showBeginning = () => {
-    const span = visible.length === 0 ? duration : Math.max(1, visible[visible.length - 1].time - visible[0].time);
-    const crowd = busiest() * SPACING * duration / span / plotWidth();
+    const span =
+      visible.length === 0
+        ? duration
+        : Math.max(1, visible[visible.length - 1].time - visible[0].time);
+    const crowd = (busiest() * SPACING * duration) / span / plotWidth();
     zoom.scaleExtent([1, Math.max(20, crowd * 12)]);
     zoom.transform(selection, d3.zoomIdentity.scale(Math.max(1, crowd)));
     if (visible.length > 0) {
       const half = plotWidth() / 2 / Math.max(1, crowd);
-      zoom.translateTo(selection, visible[0].time / duration * plotWidth() + half, 0);
+      zoom.translateTo(selection, (visible[0].time / duration) * plotWidth() + half, 0);
     }
   };
 
@@ -416,11 +478,24 @@ function startDiagram() {
 function drawLegend(kinds) {
   const colours = palette();
   const entries = [...kinds].map(kind =>
-    element('span', {}, shapeSample(kind, {fill: colours.quiet, 'fill-rule': 'evenodd'}), SHAPES[kind].name));
+    element(
+      'span',
+      {},
+      shapeSample(kind, {fill: colours.quiet, 'fill-rule': 'evenodd'}),
+      SHAPES[kind].name,
+    ),
+  );
   if (entries.length > 0) {
     const past = shapeSample('receive', {fill: colours.past});
-    const future = shapeSample('receive', {fill: colours.back, stroke: colours.future, 'stroke-width': 2});
-    entries.push(element('span', {}, past, 'before (filled)'), element('span', {}, future, 'after (hollow, dashed arrows)'));
+    const future = shapeSample('receive', {
+      fill: colours.back,
+      stroke: colours.future,
+      'stroke-width': 2,
+    });
+    entries.push(
+      element('span', {}, past, 'before (filled)'),
+      element('span', {}, future, 'after (hollow, dashed arrows)'),
+    );
   }
   byId('diagram-legend').replaceChildren(...entries);
 }

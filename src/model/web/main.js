@@ -6,7 +6,10 @@ function fact(name, value) {
 }
 
 function greatest(field) {
-  return nodes.reduce((best, node) => best === null || BigInt(node[field]) > BigInt(best[field]) ? node : best, null);
+  return nodes.reduce(
+    (best, node) => (best === null || BigInt(node[field]) > BigInt(best[field]) ? node : best),
+    null,
+  );
 }
 
 function sayHeading() {
@@ -14,14 +17,21 @@ function sayHeading() {
   byId('title').textContent = document.title;
   const whole = DATA.interrupted === '';
   byId('status').className = whole ? 'whole' : 'interrupted';
-  byId('status').textContent = whole ? (OF_BOX ? 'Messages of a box' : 'A whole run') : `Not whole: ${DATA.interrupted}`;
+  byId('status').textContent = whole
+    ? OF_BOX
+      ? 'Messages of a box'
+      : 'A whole run'
+    : `Not whole: ${DATA.interrupted}`;
 }
 
 function sayFacts() {
   const sum = field => nodes.reduce((total, node) => total + BigInt(node[field]), 0n);
   const few = BigInt(DATA.nodes_total) > BigInt(nodes.length);
   const facts = [
-    fact('Nodes', few ? `${integer(nodes.length)} of ${integer(DATA.nodes_total)}` : integer(nodes.length)),
+    fact(
+      'Nodes',
+      few ? `${integer(nodes.length)} of ${integer(DATA.nodes_total)}` : integer(nodes.length),
+    ),
     fact('Time', durationText(Number(DATA.duration))),
   ];
   if (nodes.length > 0) {
@@ -49,23 +59,35 @@ function sayHowMade() {
 
 function sayLeads() {
   const fastest = nodes[DATA.fastest];
-  byId('nodes-lead').textContent = nodes.length === 0 ? 'There are no nodes in this history.'
-    : 'Tick a node to see it in the charts. A column\'s name sorts by it.';
-  byId('clock-lead').textContent = DATA.ideal_rate !== ''
-    ? `Every node's clock over time. The grey line is the ideal: a clock of ${DATA.ideal_rate} ticks per second that nothing slows.`
-    : 'Every node\'s clock over time. The grey line is the ideal: a steady pace from the first message to the last.';
-  byId('clock-lead').textContent += ' Drag across a chart to look closer; a double click shows all again.';
-  byId('drift-lead').textContent = fastest !== undefined
-    ? `How far each clock is behind that of ${fastest.name}, the fastest node. What it receives pulls a slow clock forward.`
-    : 'How far each node\'s newest message is behind the newest of all. A node that is silent falls behind.';
+  byId('nodes-lead').textContent =
+    nodes.length === 0
+      ? 'There are no nodes in this history.'
+      : "Tick a node to see it in the charts. A column's name sorts by it.";
+  byId('clock-lead').textContent =
+    DATA.ideal_rate !== ''
+      ? `Every node's clock over time. The grey line is the ideal: a clock of ${DATA.ideal_rate} ticks per second that nothing slows.`
+      : "Every node's clock over time. The grey line is the ideal: a steady pace from the first message to the last.";
+  byId('clock-lead').textContent +=
+    ' Drag across a chart to look closer; a double click shows all again.';
+  byId('drift-lead').textContent =
+    fastest !== undefined
+      ? `How far each clock is behind that of ${fastest.name}, the fastest node. What it receives pulls a slow clock forward.`
+      : "How far each node's newest message is behind the newest of all. A node that is silent falls behind.";
   byId('jumps-lead').textContent = OF_BOX
     ? 'How far the clock moved from one message of a node to its next. 1: nobody else changed anything between.'
-    : 'How far one receipt moved a node\'s clock. 1 is what a tick does; more means that the sender was ahead.';
+    : "How far one receipt moved a node's clock. 1 is what a tick does; more means that the sender was ahead.";
   const some = BigInt(DATA.events_total) > BigInt(events.length);
-  byId('diagram-lead').textContent = events.length === 0 ? 'There are no events to draw.'
-    : `Time runs to the right, each line is a node, each arrow a message; the figures are clocks. ${some
-      ? `Here are ${integer(events.length)} of ${integer(DATA.events_total)} events; causes that are not among them are missing.` : ''}`;
-  byId('queue-section').hidden = OF_BOX;
+  byId('diagram-lead').textContent =
+    events.length === 0
+      ? 'There are no events to draw.'
+      : `Time runs to the right, each line is a node, each arrow a message; the figures are clocks${DATA.base === 0 ? '' : ` above ${integer(DATA.base)}`}. ${
+          some
+            ? `Here are ${integer(events.length)} of ${integer(DATA.events_total)} events; causes that are not among them are missing.`
+            : ''
+        }`;
+  for (const part of ['clock', 'drift', 'queue', 'jumps', 'diagram']) {
+    byId(`${part}-section`).hidden = nodes.length === 0 || (part === 'queue' && OF_BOX);
+  }
 }
 
 sayHeading();

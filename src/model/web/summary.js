@@ -6,7 +6,12 @@ const SHOWN_FIRST = 6; // of many nodes
 const ROWS_MAX = 200; // in the table at once
 
 const COLUMNS = [
-  {field: 'rate', name: 'Rate', hint: 'ticks per second', has: () => nodes.some(node => node.hasRate)},
+  {
+    field: 'rate',
+    name: 'Rate',
+    hint: 'ticks per second',
+    has: () => nodes.some(node => node.hasRate),
+  },
   {field: 'ticks', name: 'Ticks', has: () => !OF_BOX},
   {field: 'internal', name: 'Internal', has: () => !OF_BOX},
   {field: 'sent', name: 'Sent'},
@@ -80,6 +85,8 @@ function startSummary(changed) {
       if (state.down) {
         found.reverse();
       }
+    } else if (nodes.length > ROWS_MAX) {
+      found.sort((a, b) => isShown(b) - isShown(a));
     }
     return found;
   };
@@ -108,37 +115,51 @@ function startSummary(changed) {
     if (isShown(node)) {
       name.append(lineSample(shown.indexOf(node.index)));
     }
-    return element('tr', {'data-node': node.index},
+    return element(
+      'tr',
+      {'data-node': node.index},
       element('th', {scope: 'row'}, element('span', {class: 'pick'}, box, name)),
-      ...COLUMNS.map(({field}) => element('td', {'data-field': field}, cellText(node, field))));
+      ...COLUMNS.map(({field}) => element('td', {'data-field': field}, cellText(node, field))),
+    );
   };
 
   const fill = () => {
     const found = rows();
     body.replaceChildren(...found.slice(0, ROWS_MAX).map(row));
-    said.textContent = found.length > ROWS_MAX
-      ? `The first ${ROWS_MAX} of ${integer(found.length)}.`
-      : found.length < nodes.length ? `${found.length} of ${integer(nodes.length)}` : '';
+    said.textContent =
+      found.length > ROWS_MAX
+        ? `The first ${ROWS_MAX} of ${integer(found.length)}.`
+        : found.length < nodes.length
+          ? `${found.length} of ${integer(nodes.length)}`
+          : '';
   };
 
   const heads = [{field: 'name', name: 'Node', hint: 'ticked: shown in the charts'}, ...COLUMNS];
-  const head = element('tr', {}, ...heads.map(({field, name, hint}) => {
-    const button = element('button', {type: 'button', title: hint}, name);
-    const cell = element('th', {scope: 'col', 'aria-sort': 'none'}, button);
-    button.addEventListener('click', () => {
-      state.down = state.field === field ? !state.down : field !== 'name';
-      state.field = field;
-      for (const other of cell.parentElement.children) {
-        other.setAttribute('aria-sort', 'none');
-      }
-      cell.setAttribute('aria-sort', state.down ? 'descending' : 'ascending');
-      fill();
-    });
-    return cell;
-  }));
+  const head = element(
+    'tr',
+    {},
+    ...heads.map(({field, name, hint}) => {
+      const button = element('button', {type: 'button', title: hint}, name);
+      const cell = element('th', {scope: 'col', 'aria-sort': 'none'}, button);
+      button.addEventListener('click', () => {
+        state.down = state.field === field ? !state.down : field !== 'name';
+        state.field = field;
+        for (const other of cell.parentElement.children) {
+          other.setAttribute('aria-sort', 'none');
+        }
+        cell.setAttribute('aria-sort', state.down ? 'descending' : 'ascending');
+        fill();
+      });
+      return cell;
+    }),
+  );
 
   if (nodes.length > SHOWN_MAX / 2) {
-    const search = element('input', {type: 'search', placeholder: 'Find a node', 'aria-label': 'Find a node'});
+    const search = element('input', {
+      type: 'search',
+      placeholder: 'Find a node',
+      'aria-label': 'Find a node',
+    });
     search.addEventListener('input', () => {
       state.filter = search.value;
       fill();
@@ -146,8 +167,12 @@ function startSummary(changed) {
     tools.append(search);
   }
   tools.append(said);
-  table.append(element('caption', {class: 'unseen'}, 'What each node did, in numbers'),
-    element('thead', {}, head), body);
+  table.append(
+    element('caption', {class: 'unseen'}, 'What each node did, in numbers'),
+    element('thead', {}, head),
+    body,
+  );
+  table.hidden = nodes.length === 0;
   shown = chooseFirst();
   return fill;
 }
