@@ -30,7 +30,7 @@ struct remote;
 int numbered_take(struct remote *remote, struct ls_error *error);
 void numbered_give(struct remote *remote);
 
-/* Connections for reads that wait, idle ones in a stack. */
+/* Connections for what waits at the server, idle ones in a stack. */
 #define READERS_MAX 8
 
 struct readers {
@@ -38,6 +38,11 @@ struct readers {
     struct stream idle[READERS_MAX];
     size_t count;
 };
+
+/* An idle connection that is not known to be lost, or a closed stream. */
+struct stream readers_borrow(struct readers *readers);
+/* Keeps it for the next, where it is open and there is room, else closes it. */
+void readers_return(struct readers *readers, struct stream *stream);
 
 struct remote {
     struct peer peer;
