@@ -5,9 +5,6 @@
 const TABLE_ROWS = 11;
 const LABELS_FROM = 620; // narrower charts have no room for names at the ends of lines
 
-const origin = Number(DATA.start_ms) / 1000;
-const secondsOf = ns => origin + ns / SECOND;
-const nsOf = seconds => (seconds - origin) * SECOND;
 const compact = new Intl.NumberFormat('en', {notation: 'compact', maximumFractionDigits: 2});
 const WHOLE_STEPS = Array.from({length: 19}, (_, power) =>
   [1, 2, 5].map(step => step * 10 ** power),
@@ -281,14 +278,14 @@ function timeChart(host, title, yLabel, times, lines, valueText) {
     {
       padding: [12, host.clientWidth < LABELS_FROM ? 12 : 116, 0, 0],
       scales: {
-        x: {time: OF_BOX},
+        x: {time: false},
         y: {
           range: (_, min, max) =>
             uPlot.rangeNum(Math.min(min ?? 0, 0), Math.max(max ?? 0, 1), 0.08, true),
         },
       },
       axes: [
-        axis(OF_BOX ? null : 'seconds from the start'),
+        axis(`${UNIT.name} from the start`),
         axis(yLabel, {
           size: 64,
           incrs: WHOLE_STEPS,
@@ -296,17 +293,17 @@ function timeChart(host, title, yLabel, times, lines, valueText) {
         }),
       ],
       series: [
-        {label: 'time', value: (_, value) => (value === null ? '–' : timeText(nsOf(value)))},
+        {label: 'time', value: (_, value) => (value === null ? '–' : timeText(value * UNIT.ns))},
         ...series,
       ],
       legend: {markers: {width: 3, dash: (_, i) => markerStyle(lines[i - 1]?.at)}},
       cursor: {sync: {key: timeSync.key, scales: ['x', null]}, drag: {x: true, y: false, dist: 6}},
       hooks: {draw: [drawEndLabels]},
     },
-    [times.map(secondsOf), ...lines.map(line => line.values)],
+    [times.map(time => time / UNIT.ns), ...lines.map(line => line.values)],
   );
   timeSync.sub(chart);
-  addKeys(chart, host, title, seconds => timeText(nsOf(seconds)));
+  addKeys(chart, host, title, time => timeText(time * UNIT.ns));
   addTable(host, ['time', ...lines.map(line => line.label)], () => {
     const count = Math.min(TABLE_ROWS, times.length);
     return Array.from({length: count}, (_, i) => {

@@ -45,13 +45,19 @@ function clockText(above) {
   return integer(BigInt(DATA.base) + BigInt(Math.round(above)));
 }
 
-// Time since the start, for a person: "2.5 s", or the time of day of a box.
+// What times along an axis are given in.
+const UNIT = [
+  {name: 'days', short: 'd', ns: 86400e9, from: 3 * 86400e9},
+  {name: 'hours', short: 'h', ns: 3600e9, from: 3 * 3600e9},
+  {name: 'minutes', short: 'min', ns: 60e9, from: 600e9},
+  {name: 'seconds', short: 's', ns: 1e9, from: 0},
+].find(unit => Number(DATA.duration) >= unit.from);
+
+// A time since the start, for a person: "2.5 s", or a box's "2026-01-31 09:30:00.123 UTC".
 function timeText(ns) {
   if (Number(DATA.start_ms) > 0) {
-    return new Date(Number(DATA.start_ms) + ns / 1e6)
-      .toISOString()
-      .replace('T', ' ')
-      .replace('Z', '');
+    const time = new Date(Number(DATA.start_ms) + ns / 1e6).toISOString();
+    return `${time.replace('T', ' ').replace('Z', '')} UTC`;
   }
   return `${decimal.format(ns / SECOND)} s`;
 }

@@ -13,6 +13,7 @@ const SHAPES = {
   message: {path: 'M-4.5,0a4.5,4.5 0 1,0 9,0a4.5,4.5 0 1,0 -9,0', name: 'message'},
   addressed: {path: 'M-4.5,-4.5H4.5V4.5H-4.5ZM-2,-2V2H2V-2Z', name: 'addressed to the node'},
 };
+const fine = new Intl.NumberFormat('en', {maximumSignificantDigits: 12});
 const MARGIN = {left: 14, right: 18, top: 26, bottom: 30};
 const REACH = 18; // pixels from an event at which it is meant
 const SPACING = 20; // pixels between the events of the busiest node, at first
@@ -138,7 +139,7 @@ function startDiagram() {
     ctx.textAlign = 'center';
     const from = Math.max(0, timeOf(MARGIN.left));
     const to = Math.min(duration, timeOf(base.width - MARGIN.right));
-    for (const time of roundTimes(from, to, base.width / (OF_BOX ? 190 : 100))) {
+    for (const time of roundTimes(from, to, base.width / 100)) {
       const x = xOf(time);
       ctx.strokeStyle = colours.grid;
       ctx.lineWidth = 1;
@@ -146,7 +147,7 @@ function startDiagram() {
       ctx.moveTo(x, MARGIN.top - 8);
       ctx.lineTo(x, y + 4);
       ctx.stroke();
-      const text = timeText(time);
+      const text = `${fine.format(time / UNIT.ns)} ${UNIT.short}`;
       const half = ctx.measureText(text).width / 2;
       ctx.fillStyle = colours.quiet;
       ctx.fillText(text, Math.min(Math.max(x, half + 2), base.width - half - 2), y + 8);

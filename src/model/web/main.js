@@ -34,6 +34,9 @@ function sayFacts() {
     ),
     fact('Time', durationText(Number(DATA.duration))),
   ];
+  if (Number(DATA.start_ms) > 0) {
+    facts.push(fact('From', timeText(0)));
+  }
   if (nodes.length > 0) {
     facts.push(fact(OF_BOX ? 'Messages' : 'Sent', integer(sum('sent'))));
     if (!OF_BOX) {
