@@ -174,5 +174,6 @@ extern const struct command command_check;
 extern const struct command command_dump;
 extern const struct command command_load;
 extern const struct command command_key;
+extern const struct command command_report;
 
 #endif
