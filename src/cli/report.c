@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lockstep report: what the messages of a box tell of its nodes and their clocks, as a page. The page
- * is written beside its file and takes its place when it is whole, so that there is never half of
- * one.
+ * lockstep report: what the messages of a box tell of its nodes and their clocks, as a page. The
+ * page is written beside its file and takes its place when it is whole, so that there is never half
+ * of one.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -2,8 +2,8 @@
  * The messages of a box as the history that a report shows, gathered one by one in clock order in
  * bounded memory.
  *
- * A node is whoever a message is from or for. Its clock is that of its newest message; a jump is how
- * far the clock moved from one of its messages to its next. A box knows when a message was
+ * A node is whoever a message is from or for. Its clock is that of its newest message; a jump is
+ * how far the clock moved from one of its messages to its next. A box knows when a message was
  * committed, and not when anybody read it: one that is for a single node is marked on that node's
  * line at the time of its commit.
  */
@@ -26,8 +26,8 @@ int report_box_add(struct report_box *box, const ls_message *message, const char
 uint64_t report_box_messages(const struct report_box *box);
 
 /* Fills in all that follows from the messages: not the title, the parameters, or why it is not
- * whole. Notes are added to those that are there. What is filled in lives as long as `box`, to which
- * nothing may be added any more. 0 or LS_ENOMEM. */
+ * whole. Notes are added to those that are there. What is filled in lives as long as `box`, to
+ * which nothing may be added any more. 0 or LS_ENOMEM. */
 int report_box_fill(struct report_box *box, struct report *report, struct ls_error *error);
 
 #endif

@@ -4,8 +4,9 @@
  *
  *     report_pages CASE PAGE SUMMARY
  *
- * SUMMARY gets its numbers, a line of JSON for each node with the names of summary.json. The cases: plain, names, one, many, empty, interrupted, high. Nothing here is random: the same
- * case is the same page.
+ * SUMMARY gets its numbers, a line of JSON for each node with the names of summary.json. The cases:
+ * plain, names, one, many, empty, interrupted, high. Nothing here is random: the same case is the
+ * same page.
  */
 #include <assert.h>
 #include <inttypes.h>

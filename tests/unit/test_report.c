@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a report is filled with and what is written of it: thinned samples, classes of jumps, the data
- * within the page, and its failures. What a browser makes of the page is tested with a browser. */
+/* What a report is filled with and what is written of it: thinned samples, classes of jumps, the
+ * data within the page, and its failures. What a browser makes of it is tested with a browser. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
