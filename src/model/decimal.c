@@ -56,6 +56,15 @@ bool decimal_in_units(struct decimal decimal, unsigned places, uint64_t *out)
     return !__builtin_mul_overflow(decimal.digits, decimal_power(places - decimal.places), out);
 }
 
+struct decimal decimal_of(uint64_t digits, unsigned places)
+{
+    while (places > 0 && digits % 10 == 0) {
+        digits /= 10;
+        places--;
+    }
+    return (struct decimal){digits, places};
+}
+
 size_t decimal_text(struct decimal decimal, char out[DECIMAL_TEXT_SIZE])
 {
     uint64_t power = decimal_power(decimal.places);

@@ -24,6 +24,9 @@ bool decimal_parse(const char *text, size_t size, struct decimal *out);
  * 2^64 - 1. */
 bool decimal_in_units(struct decimal decimal, unsigned places, uint64_t *out);
 
+/* The same value without zeros at its end. */
+struct decimal decimal_of(uint64_t digits, unsigned places);
+
 /* "12", "0.5"; the size of the text. */
 #define DECIMAL_TEXT_SIZE 32
 size_t decimal_text(struct decimal decimal, char out[DECIMAL_TEXT_SIZE]);

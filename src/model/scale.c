@@ -151,7 +151,7 @@ int scale_open(struct scale *scale, const struct scale_options *options, struct 
     scale->nodes = calloc(options->nodes, sizeof *scale->nodes);
     rc = scale->nodes != NULL ? set_rates(scale, options, error) : error_code(error, LS_ENOMEM);
     for (uint32_t i = 0; i < options->nodes && rc == 0; i++) {
-        scale->nodes[i].clock = options->start_clock;
+        scale->nodes[i].tally.clock = options->start_clock;
         rc = schedule_tick(scale, i) == 0 ? 0 : error_code(error, LS_ENOMEM);
     }
     if (rc != 0) {
@@ -215,14 +215,12 @@ static int send_messages(struct scale *scale, struct scale_event *event)
     return 0;
 }
 
-static int act(struct scale *scale, struct scale_node *node, struct scale_event *event,
-               struct ls_error *error)
+static int act(struct scale *scale, struct scale_event *event, struct ls_error *error)
 {
-    int rc = clock_tick(&node->clock, 1, error);
+    int rc = clock_tick(&event->clock, 1, error);
     if (rc != 0) {
         return rc;
     }
-    event->clock = node->clock;
     event->kind = SCALE_INTERNAL;
     if (kernel_random_chance(&scale->kernel.random, scale->internal)) {
         return 0;
@@ -232,7 +230,6 @@ static int act(struct scale *scale, struct scale_node *node, struct scale_event 
     if (rc == LS_ENOSPACE) {
         return error_set(error, rc, MAIL_MAX, "more than %u messages are on their way", MAIL_MAX);
     }
-    node->sent++;
     return rc == 0 ? 0 : error_code(error, rc);
 }
 
@@ -243,32 +240,28 @@ static int receive(struct scale *scale, struct scale_node *node, struct scale_ev
     event->kind = SCALE_RECEIVE;
     event->peer = message.from;
     event->peer_clock = message.clock;
-    node->received++;
     scale->received++;
-    return clock_witness(&node->clock, message.clock, error);
+    return clock_witness(&event->clock, message.clock, error);
 }
 
 static int tick(struct scale *scale, uint32_t number, struct scale_event *event,
                 struct ls_error *error)
 {
     struct scale_node *node = &scale->nodes[number];
-    uint64_t before = node->clock;
 
     event->node = number;
     event->peer = SCALE_NO_NODE;
     event->peer_clock = 0;
     event->time_ns = scale->kernel.now_ns;
-    int rc =
-        node->queue.count > 0 ? receive(scale, node, event, error) : act(scale, node, event, error);
+    event->clock = node->tally.clock;
+    int rc = node->queue.count > 0 ? receive(scale, node, event, error) : act(scale, event, error);
     if (rc != 0) {
         return rc;
     }
-    event->seq = ++node->ticks;
-    event->clock = node->clock;
-    event->jump = node->clock - before;
+    event->seq = node->tally.ticks + 1;
+    event->jump = event->clock - node->tally.clock;
     event->queue_length = node->queue.count;
-    node->max_jump = event->jump > node->max_jump ? event->jump : node->max_jump;
-    node->queue_sum += node->queue.count;
+    tally_add(&node->tally, event);
     scale->ticks++;
     if (schedule_tick(scale, number) != 0) {
         return error_code(error, LS_ENOMEM);
@@ -286,13 +279,7 @@ static int arrive(struct scale *scale, const struct kernel_event *event, struct 
                          "take",
                          MAIL_MAX);
     }
-    if (rc != 0) {
-        return error_code(error, rc);
-    }
-    if (node->queue.count > node->max_queue) {
-        node->max_queue = node->queue.count;
-    }
-    return 0;
+    return rc == 0 ? 0 : error_code(error, rc);
 }
 
 /* The states of a million nodes do not fit into a cache: what the events after the next need is
@@ -329,27 +316,6 @@ int scale_step(struct scale *scale, struct scale_event *event, struct ls_error *
 }
 
 /* ---- what it came to ---- */
-
-uint32_t scale_fastest(const struct scale *scale)
-{
-    uint32_t fastest = 0;
-    for (uint32_t i = 1; i < scale->node_count; i++) {
-        if (scale->nodes[i].rate > scale->nodes[fastest].rate) {
-            fastest = i;
-        }
-    }
-    return fastest;
-}
-
-size_t scale_rate_text(const struct scale *scale, uint32_t node, char out[DECIMAL_TEXT_SIZE])
-{
-    struct decimal rate = {scale->nodes[node].rate, scale->rate_places};
-    while (rate.places > 0 && rate.digits % 10 == 0) {
-        rate.digits /= 10;
-        rate.places--;
-    }
-    return decimal_text(rate, out);
-}
 
 uint64_t scale_in_flight(const struct scale *scale)
 {

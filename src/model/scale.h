@@ -17,20 +17,12 @@
 #include "model/decimal.h"
 #include "model/kernel.h"
 #include "model/mail.h"
+#include "model/tally.h"
 
 #define SCALE_NODES_MAX     1000000
 #define SCALE_STAR_MAX      10000 /* nodes that may all be each other's peers */
 #define SCALE_NS_PER_SECOND UINT64_C(1000000000)
 #define SCALE_DURATION_MAX  (SCALE_NS_PER_SECOND * SCALE_NS_PER_SECOND)
-#define SCALE_NO_NODE       UINT32_MAX
-
-enum scale_kind {
-    SCALE_INTERNAL,
-    SCALE_SEND_ONE,
-    SCALE_SEND_SECOND,
-    SCALE_BROADCAST,
-    SCALE_RECEIVE
-};
 
 /* "internal", "send-one", ... */
 const char *scale_kind_word(enum scale_kind kind);
@@ -53,31 +45,12 @@ struct scale_options {
 };
 
 struct scale_node {
-    uint64_t clock;
+    struct tally tally;
     uint64_t rate; /* in units of 10^-rate_places */
     uint64_t period_ns;
     uint64_t period_rest; /* what the period is longer, in parts of `rate` of a nanosecond */
     uint64_t rest;        /* what the last tick was later than its nanosecond, in the same */
-    uint64_t ticks;
-    uint64_t sent;
-    uint64_t received;
-    uint64_t max_jump;  /* what the clock moved on by at one tick */
-    uint64_t queue_sum; /* of the queue's length after each tick */
-    uint32_t max_queue;
     struct mail_queue queue;
-};
-
-/* One tick of one node, as it was when it was over. */
-struct scale_event {
-    enum scale_kind kind;
-    uint32_t node; /* from 0 */
-    uint32_t queue_length;
-    uint32_t peer; /* whom it was received from, or sent to where to one; else SCALE_NO_NODE */
-    uint64_t seq;  /* of the node, from 1 */
-    uint64_t time_ns;
-    uint64_t clock;
-    uint64_t jump;
-    uint64_t peer_clock; /* that the message received carried */
 };
 
 /* The members may be read. */
@@ -104,12 +77,6 @@ void scale_close(struct scale *scale);
  * LS_ENOSPACE (more messages wait or are under way than MAIL_MAX), LS_ECLOCKJUMP (a clock is at its
  * end, or would have to jump further than clocks may): the run is over, at the last tick given. */
 int scale_step(struct scale *scale, struct scale_event *event, struct ls_error *error);
-
-/* The node whose rate is the greatest, the first of such. */
-uint32_t scale_fastest(const struct scale *scale);
-
-/* The rate of a node as text. */
-size_t scale_rate_text(const struct scale *scale, uint32_t node, char out[DECIMAL_TEXT_SIZE]);
 
 /* Messages that are still on their way, and those that arrived and still wait. */
 uint64_t scale_in_flight(const struct scale *scale);
