@@ -80,16 +80,9 @@ static void keep_event(struct made *made, const struct report_event *event)
 static void receive(struct made *made, uint32_t node, uint64_t time_ns)
 {
     struct maker *maker = &made->makers[node];
-    uint64_t before = maker->clock;
     uint64_t sent = maker->queue[0].clock;
-    maker->clock = (sent > before ? sent : before) + 1;
-
-    uint64_t jump = maker->clock - before;
-    struct report_node *out = &made->nodes[node];
-    out->received++;
-    out->max_jump = jump > out->max_jump ? jump : out->max_jump;
-    maker->jump_sum += jump;
-    maker->jumps[report_jump_class(jump)]++;
+    maker->clock = (sent > maker->clock ? sent : maker->clock) + 1;
+    made->nodes[node].received++;
 
     struct report_event event = event_of(made, node, time_ns);
     event.kind = REPORT_RECEIVE;
@@ -123,6 +116,7 @@ static void tick(struct made *made, uint32_t node, uint64_t time_ns)
 {
     struct maker *maker = &made->makers[node];
     struct report_node *out = &made->nodes[node];
+    uint64_t before = maker->clock;
     out->ticks++;
     out->max_queue = maker->queued > out->max_queue ? maker->queued : out->max_queue;
     maker->queue_sum += maker->queued;
@@ -138,6 +132,10 @@ static void tick(struct made *made, uint32_t node, uint64_t time_ns)
             out->internal++;
         }
     }
+    uint64_t jump = maker->clock - before;
+    out->max_jump = jump > out->max_jump ? jump : out->max_jump;
+    maker->jump_sum += jump;
+    maker->jumps[report_jump_class(jump)]++;
     report_series_add(&maker->series, time_ns, maker->clock, maker->queued);
 }
 
@@ -176,7 +174,7 @@ static void end_node(struct made *made, size_t i)
 {
     struct maker *maker = &made->makers[i];
     struct report_node *node = &made->nodes[i];
-    mean_text(maker->mean_jump, maker->jump_sum, node->received);
+    mean_text(maker->mean_jump, maker->jump_sum, node->ticks);
     mean_text(maker->mean_queue, maker->queue_sum, node->ticks);
     node->name = bytes_of_text(made->of.names != NULL ? made->of.names[i] : maker->name);
     node->rate = bytes_of_text(maker->rate_text);

@@ -115,13 +115,13 @@ class Numbers(Pages):
         last = self.texts("#clock-chart .figures tbody tr:last-child > *")
         self.assertEqual(["30 s", *(str(node["final_clock"]) for node in nodes), "180"], last)
 
-    def test_the_jumps_add_up_to_the_receipts(self):
+    def test_the_jumps_add_up_to_the_ticks(self):
         nodes = self.opened("plain")
         self.browser.value("document.querySelector('#jumps-chart details').open = true")
         self.browser.frames()
         rows = self.browser.value("[...document.querySelectorAll('#jumps-chart .figures tbody tr')].map(row => "
                                   "[...row.querySelectorAll('td')].map(cell => Number(cell.textContent)))")
-        self.assertEqual([node["received"] for node in nodes], [sum(column) for column in zip(*rows)])
+        self.assertEqual([node["ticks"] for node in nodes], [sum(column) for column in zip(*rows)])
 
 
 class Looks(Pages):
@@ -170,6 +170,45 @@ class Looks(Pages):
         self.assertIn("Tick a node", self.text("#clock-chart"))
         self.assertEqual([], self.browser.faults)
 
+    def spans(self):
+        """What stands along the time axes, as hashes: the same where the charts show the same span."""
+        return self.browser.value("""['clock', 'drift', 'queue'].map(name => {
+            const canvas = document.querySelector(`#${name}-chart canvas`);
+            const [top, height] = [canvas.height - 34 * devicePixelRatio, 18 * devicePixelRatio];
+            const axis = canvas.getContext('2d').getImageData(0, top, canvas.width, height).data;
+            return axis.reduce((hash, byte) => (hash * 31 + byte) % 4294967291, 7);
+        })""")
+
+    def test_the_charts_over_time_zoom_together(self):
+        self.opened("plain")
+        whole = self.spans()
+        self.assertEqual(1, len(set(whole)))
+        self.browser.value("document.querySelector('#drift-chart .uplot').focus()")
+        self.browser.key("+")
+        closer = self.spans()
+        self.assertEqual(1, len(set(closer)))
+        self.assertNotEqual(whole[0], closer[0])
+        self.browser.key("0")
+        self.assertEqual(whole, self.spans())
+        x, y, width, _ = self.corner("#clock-chart .u-over")
+        self.browser.mouse("mousePressed", x + width * 0.2, y + 50, button="left", clickCount=1)
+        self.browser.mouse("mouseMoved", x + width * 0.6, y + 50, button="left", buttons=1)
+        self.browser.mouse("mouseReleased", x + width * 0.6, y + 50, button="left", clickCount=1)
+        dragged = self.spans()
+        self.assertEqual(1, len(set(dragged)))
+        self.assertNotIn(dragged[0], (whole[0], closer[0]))
+
+    def test_fingers_get_buttons_to_zoom_a_chart(self):
+        self.browser.look(**PHONE)
+        self.opened("plain")
+        before = self.spans()
+        self.assertEqual("flex", self.browser.value("getComputedStyle(document.querySelector('.touch')).display"))
+        self.browser.value("document.querySelector('#queue-chart [aria-label=\"Zoom in\"]').click()")
+        self.browser.frames()
+        self.assertNotEqual(before, self.spans())
+        self.browser.look(**LAPTOP)
+        self.assertEqual("none", self.browser.value("getComputedStyle(document.querySelector('.touch')).display"))
+
     def test_a_chart_is_read_with_the_keyboard(self):
         self.opened("plain")
         self.browser.value("document.querySelector('#queue-chart .uplot').focus()")
@@ -201,6 +240,16 @@ class Diagram(Pages):
                 self.browser.mouse(kind, *at, button="left", clickCount=1)
             self.browser.mouse("mouseMoved", x + 14, y + 2)
             self.assertEqual(kept, self.event().startswith("Kept: n2, event 1:"), self.event())
+
+    def test_a_tap_keeps_an_event(self):
+        self.browser.look(**PHONE)
+        self.opened("plain")
+        x, y, _, _ = self.corner("#diagram canvas")
+        self.browser.call("Input.dispatchTouchEvent", type="touchStart",
+                          touchPoints=[{"x": x + 16, "y": y + TOP + LANE * 2.5}])
+        self.browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        self.browser.frames()
+        self.assertRegex(self.event(), "^Kept: n3, event 1: internal, at 0 s, clock 1")
 
     def test_the_keys_walk_along_a_node_and_along_a_message(self):
         self.opened("plain")
@@ -240,7 +289,7 @@ class Hardship(Pages):
     def test_one_node(self):
         self.opened("one")
         self.assertEqual(1, self.count("#summary tbody tr"))
-        self.assertIn("No jumps were counted", self.text("#jumps-chart"))
+        self.assertEqual(["jump", "n1"], self.texts("#jumps-chart .u-legend .u-label"))
 
     def test_a_thousand_nodes(self):
         self.opened("many")

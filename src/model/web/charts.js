@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The charts over time, and the distribution of jumps, all by uPlot. The charts over time share their
-// cursor and their zoom. Each can be read with the keyboard and as a table of figures.
+// The charts over time, and the distribution of jumps, all by uPlot. The charts over time share
+// their cursor and their zoom.
 
-const TABLE_ROWS = 11;
 const LABELS_FROM = 620; // narrower charts have no room for names at the ends of lines
 
 const compact = new Intl.NumberFormat('en', {notation: 'compact', maximumFractionDigits: 2});
 const WHOLE_STEPS = Array.from({length: 19}, (_, power) =>
   [1, 2, 5].map(step => step * 10 ** power),
 ).flat();
-const timeSync = uPlot.sync('time');
 const made = []; // the charts that stand, to be ended before they are made again
+const overTime = new Set(); // those among them that share their zoom
 
 // The times at which one of the nodes has a sample.
 function unitedTimes(which) {
@@ -135,97 +134,6 @@ function drawEndLabels(chart) {
   ctx.restore();
 }
 
-// The cursor by keys, and what it stands on in words.
-function addKeys(chart, host, title, positionText) {
-  const said = element('span', {class: 'unseen', role: 'status'});
-  const over = chart.root;
-  over.setAttribute('tabindex', '0');
-  over.setAttribute('role', 'group');
-  over.setAttribute(
-    'aria-label',
-    `${title}. Left and right arrows read values, plus and minus zoom, 0 shows all.`,
-  );
-  host.append(said);
-  const zoom = factor => {
-    const {min, max} = chart.scales.x;
-    const centre = chart.cursor.idx != null ? chart.data[0][chart.cursor.idx] : (min + max) / 2;
-    chart.setScale('x', {
-      min: centre - (centre - min) * factor,
-      max: centre + (max - centre) * factor,
-    });
-  };
-  const move = step => {
-    const [first, last] = chart.series[0].idxs;
-    const stride = Math.max(1, Math.round((last - first) / 100));
-    const from = chart.cursor.idx ?? (step > 0 ? first - stride : last + stride);
-    const idx = Math.max(first, Math.min(last, from + step * stride));
-    chart.setCursor({
-      left: chart.valToPos(chart.data[0][idx], 'x'),
-      top: chart.over.clientHeight / 2,
-    });
-    const values = chart.series
-      .slice(1)
-      .map((series, i) => `${series.label} ${series.said(chart.data[i + 1][idx], idx)}`);
-    said.textContent = `${positionText(chart.data[0][idx])}: ${values.join(', ')}`;
-  };
-  over.addEventListener('keydown', event => {
-    const actions = {
-      ArrowLeft: () => move(-1),
-      ArrowRight: () => move(1),
-      '+': () => zoom(0.5),
-      '=': () => zoom(0.5),
-      '-': () => zoom(2),
-      0: () => showAll(chart),
-    };
-    if (actions[event.key] && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      actions[event.key]();
-      event.preventDefault();
-    }
-  });
-}
-
-function showAll(chart) {
-  const x = chart.data[0];
-  chart.setScale('x', {min: x[0], max: x[x.length - 1]});
-}
-
-function addTable(host, heads, rows) {
-  const details = element('details', {class: 'figures'}, element('summary', {}, 'As a table'));
-  details.addEventListener('toggle', () => {
-    if (details.children.length === 1) {
-      const table = element(
-        'table',
-        {},
-        element(
-          'thead',
-          {},
-          element('tr', {}, ...heads.map(head => element('th', {scope: 'col'}, head))),
-        ),
-        element(
-          'tbody',
-          {},
-          ...rows().map(([first, ...rest]) =>
-            element(
-              'tr',
-              {},
-              element('th', {scope: 'row'}, first),
-              ...rest.map(cell => element('td', {}, cell)),
-            ),
-          ),
-        ),
-      );
-      details.append(
-        element(
-          'div',
-          {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Figures'},
-          table,
-        ),
-      );
-    }
-  });
-  host.append(details);
-}
-
 // The border of a legend's mark, as near to the line as CSS has it.
 function markerStyle(at) {
   return at === null ? 'dashed' : (['solid', 'dashed', 'dotted', 'double'][dashOf(at)] ?? 'solid');
@@ -285,7 +193,7 @@ function timeChart(host, title, yLabel, times, lines, valueText) {
         },
       },
       axes: [
-        axis(`${UNIT.name} from the start`),
+        axis(`${UNIT.name} from the start`, {size: 34}),
         axis(yLabel, {
           size: 64,
           incrs: WHOLE_STEPS,
@@ -297,12 +205,13 @@ function timeChart(host, title, yLabel, times, lines, valueText) {
         ...series,
       ],
       legend: {markers: {width: 3, dash: (_, i) => markerStyle(lines[i - 1]?.at)}},
-      cursor: {sync: {key: timeSync.key, scales: ['x', null]}, drag: {x: true, y: false, dist: 6}},
+      cursor: {sync: {key: 'time', scales: ['x', null]}, drag: {x: true, y: false, dist: 6}},
       hooks: {draw: [drawEndLabels]},
     },
     [times.map(time => time / UNIT.ns), ...lines.map(line => line.values)],
   );
-  timeSync.sub(chart);
+  overTime.add(chart);
+  addZoomButtons(chart, host, title);
   addKeys(chart, host, title, time => timeText(time * UNIT.ns));
   addTable(host, ['time', ...lines.map(line => line.label)], () => {
     const count = Math.min(TABLE_ROWS, times.length);
@@ -359,7 +268,7 @@ function rangeText([from, to]) {
   return from === to ? integer(from) : `${integer(from)}–${integer(to)}`;
 }
 
-// Bars of several series beside each other, around the place of their class; x0 is a bar's left end.
+// Bars of several series beside each other, around their class; x0 is a bar's left end.
 function barsOf(at, count) {
   const width = 0.8 / count;
   return uPlot.paths.bars({
@@ -418,6 +327,7 @@ function drawJumps(which) {
       },
       axes: [
         axis('jump', {
+          size: 34,
           incrs: [1, 2, 5, 10, 20, 50],
           values: (_, splits) => splits.map(split => (Number.isInteger(split) ? name(split) : '')),
         }),
@@ -446,6 +356,7 @@ function drawJumps(which) {
 
 // The charts of the nodes shown, in the colours of now.
 function drawCharts() {
+  overTime.clear();
   made.splice(0).forEach(end => end());
   const which = shown.map(index => nodes[index]);
   const ids = ['clock-chart', 'drift-chart', OF_BOX ? null : 'queue-chart', 'jumps-chart'].filter(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Colours, light and dark, that colour-blind people can tell apart, and a second sign for each node:
-// the dashes of its line.
+// Colours, light and dark, that colour-blind people can tell apart, and a second sign for each
+// node: the dashes of its line.
 
 const PALETTES = {
   light: {

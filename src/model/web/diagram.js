@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The space-time diagram: a line for each node shown, its events along it, an arrow for each message.
-// d3-zoom moves and scales time. An event that is pointed at or walked to by keys shows what came
-// before it and what came of it.
+// The space-time diagram: a line for each node shown, its events along it, an arrow for each
+// message. d3-zoom moves and scales time. An event that is pointed at or walked to by keys shows
+// what came before it and what came of it.
 
 const SHAPES = {
   // about the middle
@@ -55,7 +55,8 @@ function eventText(index) {
       : causality.isReceipt(event.kind)
         ? ` from ${peer} (clock ${integer(event.peerClock)})`
         : ` to ${peer}`;
-  return `${nodes[event.node].name}${at}: ${kind}${of}, at ${timeText(event.time)}, clock ${integer(event.clock)}.`;
+  const when = `at ${timeText(event.time)}, clock ${integer(event.clock)}`;
+  return `${nodes[event.node].name}${at}: ${kind}${of}, ${when}.`;
 }
 
 function startDiagram() {
@@ -65,8 +66,9 @@ function startDiagram() {
     role: 'application',
     'aria-roledescription': 'space-time diagram',
     'aria-label':
-      'Messages between nodes over time. Left and right arrows walk along a node, up and down change ' +
-      'the node, M follows a message, Enter keeps the event, Escape lets it go, plus and minus zoom.',
+      'Messages between nodes over time. Left and right arrows walk along a node, up and down ' +
+      'change the node, M follows a message, Enter keeps the event, Escape lets it go, plus and ' +
+      'minus zoom.',
   });
   const ctx = canvas.getContext('2d');
   const base = {width: 0, height: 0, lane: 0};
@@ -275,9 +277,12 @@ function startDiagram() {
       const [past, future] = [causality.past(index), causality.future(index)];
       const rest = events.length - past.size - future.size - 1;
       chosen = {index, kept, past, future};
-      const text =
-        `${eventText(index)} Before it: ${integer(past.size)} events; after it: ${integer(future.size)}; ` +
-        `concurrent with it: ${integer(rest)}.`;
+      const counts = [
+        `Before it: ${integer(past.size)} events`,
+        `after it: ${integer(future.size)}`,
+        `concurrent with it: ${integer(rest)}.`,
+      ];
+      const text = `${eventText(index)} ${counts.join('; ')}`;
       byId('event').replaceChildren(element('strong', {}, kept ? 'Kept: ' : ''), text);
       if (kept) {
         byId('event-said').textContent = text;
@@ -403,17 +408,13 @@ function startDiagram() {
     choose(index === chosen.index && chosen.kept ? -1 : index, index >= 0);
   });
 
-  for (const [text, label, action] of [
+  addButtons(byId('diagram-tools'), [
     ['−', 'Zoom out', () => zoomBy(1 / 1.6)],
     ['+', 'Zoom in', () => zoomBy(1.6)],
     ['←', 'Earlier', () => pan(-0.5)],
     ['→', 'Later', () => pan(0.5)],
     ['All', 'Show all', showWhole],
-  ]) {
-    const button = element('button', {type: 'button', 'aria-label': label, title: label}, text);
-    button.addEventListener('click', action);
-    byId('diagram-tools').append(button);
-  }
+  ]);
 
   // ---- the nodes shown, the size of the window ----
 

@@ -60,34 +60,48 @@ function sayHowMade() {
   byId('notes').append(...DATA.notes.map(note => element('li', {}, note)));
 }
 
+function driftLead(fastest) {
+  if (OF_BOX) {
+    return (
+      "How far each node's newest message is behind the newest of all. A node that is silent " +
+      'falls behind.'
+    );
+  }
+  const from =
+    fastest !== undefined ? `${fastest.name}, the fastest node` : 'whichever node is ahead';
+  return `How far each clock is behind that of ${from}. Receiving pulls a slow clock forward.`;
+}
+
 function sayLeads() {
   const fastest = nodes[DATA.fastest];
   byId('nodes-lead').textContent =
     nodes.length === 0
       ? 'There are no nodes in this history.'
       : "Tick a node to see it in the charts. A column's name sorts by it.";
-  byId('clock-lead').textContent =
+  const ideal =
     DATA.ideal_rate !== ''
-      ? `Every node's clock over time. The grey line is the ideal: a clock of ${DATA.ideal_rate} ticks per second that nothing slows.`
-      : "Every node's clock over time. The grey line is the ideal: a steady pace from the first message to the last.";
-  byId('clock-lead').textContent +=
-    ' Drag across a chart to look closer; a double click shows all again.';
-  byId('drift-lead').textContent =
-    fastest !== undefined
-      ? `How far each clock is behind that of ${fastest.name}, the fastest node. What it receives pulls a slow clock forward.`
-      : "How far each node's newest message is behind the newest of all. A node that is silent falls behind.";
+      ? `a clock of ${DATA.ideal_rate} ticks per second that nothing slows`
+      : 'a steady pace from the first message to the last';
+  const closer = window.matchMedia('(pointer: coarse)').matches
+    ? 'The buttons show more or less of it.'
+    : 'Drag across a chart to look closer; a double click shows all again.';
+  byId('clock-lead').textContent =
+    `Every node's clock over time. The grey line is the ideal: ${ideal}. ${closer}`;
+  byId('drift-lead').textContent = driftLead(fastest);
   byId('jumps-lead').textContent = OF_BOX
-    ? 'How far the clock moved from one message of a node to its next. 1: nobody else changed anything between.'
-    : "How far one receipt moved a node's clock. 1 is what a tick does; more means that the sender was ahead.";
+    ? 'How far the clock moved from one message of a node to its next. 1: nobody else changed ' +
+      'anything between.'
+    : "How far one tick moved a node's clock. 1 is a tick like any other; more means that it " +
+      'received from a node that was ahead.';
+  const above = DATA.base === 0 ? '' : ` above ${integer(DATA.base)}`;
   const some = BigInt(DATA.events_total) > BigInt(events.length);
+  const missing = `Here are ${integer(events.length)} of ${integer(DATA.events_total)} events; \
+causes that are not among them are missing.`;
   byId('diagram-lead').textContent =
     events.length === 0
       ? 'There are no events to draw.'
-      : `Time runs to the right, each line is a node, each arrow a message; the figures are clocks${DATA.base === 0 ? '' : ` above ${integer(DATA.base)}`}. ${
-          some
-            ? `Here are ${integer(events.length)} of ${integer(DATA.events_total)} events; causes that are not among them are missing.`
-            : ''
-        }`;
+      : `Time runs to the right, each line is a node, each arrow a message; the figures are \
+clocks${above}. ${some ? missing : ''}`;
   for (const part of ['clock', 'drift', 'queue', 'jumps', 'diagram']) {
     byId(`${part}-section`).hidden = nodes.length === 0 || (part === 'queue' && OF_BOX);
   }

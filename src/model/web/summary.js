@@ -46,7 +46,8 @@ function compareBy(field) {
   };
 }
 
-// All of a few. Of many those with the most to tell: the ends of each scale, and what the diagram has.
+// All of a few. Of many those with the most to tell: the ends of each scale, and what the diagram
+// has.
 function chooseFirst() {
   if (nodes.length <= SHOWN_MAX / 2) {
     return nodes.map(node => node.index);

@@ -103,9 +103,10 @@ class Browser:
                 return answer["result"]
 
     def look(self, width, height, dark=False, mobile=False):
-        """The size of the window and the system's colours."""
+        """The size of the window, the system's colours, and whether fingers point."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
                   deviceScaleFactor=2 if mobile else 1, mobile=mobile)
+        self.call("Emulation.setTouchEmulationEnabled", enabled=mobile)
         self.call("Emulation.setEmulatedMedia", features=[
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
 
