@@ -45,8 +45,8 @@ crash: build ## kill -9 under load, a few hundred times
 powerloss: build ## power loss at every kind of moment, a few thousand images
 	@tests/integration/powerloss.py $(BUILD) --images 5000
 
-sim: build ## simulation for SECONDS from SEED on
-	@$(BUILD)/tests/simulation/simulate --seed $(SEED) --seconds $(SECONDS)
+sim: build ## simulation for SECONDS from SEED on, and what it reached
+	@$(BUILD)/tests/simulation/simulate --seed $(SEED) --seconds $(SECONDS) --cover
 
 fuzz: setup ## every fuzzer for SECONDS, under sanitizers
 	@tools/setup fuzz

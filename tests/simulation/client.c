@@ -196,9 +196,11 @@ static void send_op(struct sim *sim, struct client *client, const struct op *op)
     packet->connection = client->connection;
     packet->place = client->out++;
     packet->op = op->number;
-    if (client->waiting++ == 0) {
+    if (client->waiting == 0) {
         client->heard_ns = sim->kernel.now_ns;
     }
+    assert(client->waiting < 2 * PIPELINE);
+    client->sent[client->waiting++] = op->number;
     sim_trace(sim, "c%u asks p%u: op %llu (%s)", client->index, client->process,
               (unsigned long long)op->number, ask_names[op->ask]);
     packet_send(sim, PROCESSES + client->index, client->process, index);
@@ -216,6 +218,7 @@ static void connect(struct sim *sim, struct client *client)
     client->connection++;
     client->out = 0;
     client->waiting = 0;
+    client->last_clock = 0;
     client->joined = client->joining = false;
     client->doubt_sent = false;
     client->watching = client->asked_watch = false;
@@ -350,11 +353,32 @@ static void heard_join(struct sim *sim, struct client *client, const struct pack
     }
 }
 
+/* Requests of one connection are answered, and take effect, in the order sent. */
+static void check_order(struct sim *sim, struct client *client, const struct op *op,
+                        const struct answer *answer)
+{
+    if (client->waiting == 0 || client->sent[0] != op->number) {
+        sim_fail(sim, "c%u is answered op %llu out of turn", client->index,
+                 (unsigned long long)op->number);
+    }
+    client->waiting--;
+    memmove(client->sent, client->sent + 1, client->waiting * sizeof *client->sent);
+    bool again = op->submitted > 1; /* a post that was made before */
+    if (answer->clock != 0 && !again && answer->clock < client->last_clock) {
+        sim_fail(sim, "c%u is answered op %llu with %llu after %llu", client->index,
+                 (unsigned long long)op->number, (unsigned long long)answer->clock,
+                 (unsigned long long)client->last_clock);
+    }
+    if (answer->clock > client->last_clock) {
+        client->last_clock = answer->clock;
+    }
+}
+
 static void heard_answer(struct sim *sim, struct client *client, const struct packet *packet)
 {
     const struct op *op = oracle_op(sim, packet->op);
     const struct answer *answer = &packet->answer;
-    client->waiting--;
+    check_order(sim, client, op, answer);
     if (op->ask == ASK_JOIN) {
         heard_join(sim, client, packet);
     } else if (answer->status == LS_ENOTJOINED) {

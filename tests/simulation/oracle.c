@@ -249,6 +249,13 @@ static void see_message(struct look *look, ls_bytes key, ls_bytes value)
     if (parts.clock != message.clock || parts.type != message.type) {
         sim_fail(sim, "message %llu has the key of another", UNSIGNED(message.clock));
     }
+    if (entry->actor != NOBODY && entry->event != LS_DELETED) {
+        const struct known_node *node = &o->nodes[entry->from];
+        if (!node->there || node->state == NODE_DOWN || node->actor != entry->actor) {
+            sim_fail(sim, "message %llu is from %s, whose life is over", UNSIGNED(message.clock),
+                     host_name(entry->from));
+        }
+    }
     if (message.timestamp_ns != process_wall_ns(look->process)) {
         sim_fail(sim, "message %llu has the time of another", UNSIGNED(message.clock));
     }
@@ -343,6 +350,20 @@ static void see_expiry(struct look *look, int host, const struct known_node *kno
     }
 }
 
+/* A life ends with the join of another: of the same node, or where nobody is bound any more. */
+static void see_takeover(struct look *look, int host, const struct known_node *known, int actor)
+{
+    if (known->actor == actor) {
+        cover(COVER_TAKEN_OVER);
+        return;
+    }
+    cover(COVER_HOST_TAKEN);
+    if (known->state != NODE_DOWN &&
+        (look->process->embedded || known->via != look->process->epoch)) {
+        sim_fail(look->sim, "%s was taken over while another held it", host_name(host));
+    }
+}
+
 static void see_node(struct look *look, ls_bytes key, ls_bytes value)
 {
     struct sim *sim = look->sim;
@@ -369,7 +390,7 @@ static void see_node(struct look *look, ls_bytes key, ls_bytes value)
         sim_fail(sim, "%s changed its state and nobody was told", host_name(host));
     }
     if (known->there && known->joined != node.joined) {
-        cover(known->actor == node.id[0] - 1 ? COVER_TAKEN_OVER : COVER_HOST_TAKEN);
+        see_takeover(look, host, known, node.id[0] - 1);
     }
     if (!known->there || known->joined != node.joined || known->beat != node.beat) {
         known->changed_ns = sim->kernel.now_ns;
@@ -382,6 +403,7 @@ static void see_node(struct look *look, ls_bytes key, ls_bytes value)
     known->beat = node.beat;
     known->clock = node.clock;
     known->ttl_ms = node.ttl_ms;
+    known->via = node.via;
 }
 
 static void see_producer(struct look *look, ls_bytes key, ls_bytes value)

@@ -240,7 +240,7 @@ static void answer_client(struct sim *sim, struct process *process, const struct
     struct op *op = oracle_op(sim, pending->op);
     struct connection *connection = &process->connections[pending->client];
     struct answer answer = {.status = r->status,
-                            .clock = r->status < 0 ? 0 : r->clock,
+                            .clock = r->status < 0 || op->ask == ASK_TRIM ? 0 : r->clock,
                             .number = r->status < 0 ? pending->error.number : r->number,
                             .life = r->as == NULL ? 0 : r->as->joined};
     for (size_t i = 0; i < op->write_count; i++) {

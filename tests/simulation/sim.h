@@ -200,8 +200,10 @@ struct client {
     bool in_use; /* the host that it wanted last */
     int host;
     struct binding life;
-    size_t waiting;    /* answers */
-    uint64_t heard_ns; /* the last one, or the first request after it */
+    size_t waiting;              /* answers */
+    uint64_t sent[2 * PIPELINE]; /* the ops that wait for them, in order */
+    uint64_t last_clock;         /* answered on this connection */
+    uint64_t heard_ns;           /* the last one, or the first request after it */
     uint64_t stalled_until_ns;
     bool known[HOSTS]; /* the last number of the node that it is there is settled */
     uint64_t seq[HOSTS];
@@ -258,6 +260,7 @@ struct known_node {
     uint64_t beat;
     uint64_t clock;
     uint64_t ttl_ms;
+    uint64_t via;
     uint64_t changed_ns; /* when the life or its beat last changed */
 };
 
