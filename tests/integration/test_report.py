@@ -18,7 +18,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib.browser import Browser, chromium  # noqa: E402
 from lib.process import scratch  # noqa: E402
 
-PAGES = pathlib.Path(sys.argv.pop(1)) / "tests/integration/report_pages"
+BUILD = pathlib.Path(sys.argv.pop(1))
+PAGES = BUILD / "tests/integration/report_pages"
+LOCKSTEP = BUILD / "src/cli/lockstep"
 LAPTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844, "mobile": True}
 LANE = 64  # the height of a line of the diagram where there are few
@@ -91,8 +93,7 @@ class Pages(unittest.TestCase):
 
 
 class Numbers(Pages):
-    def check_numbers(self, case):
-        nodes = self.opened(case)
+    def check_numbers(self, nodes):
         rows = self.count("#summary tbody tr")
         self.assertEqual(len(nodes), rows)
         for index, node in enumerate(nodes):
@@ -103,10 +104,21 @@ class Numbers(Pages):
                              {field: text.replace(",", "") for field, text in shown.items()})
 
     def test_the_table_has_the_numbers_of_the_history(self):
-        self.check_numbers("plain")
+        self.check_numbers(self.opened("plain"))
 
     def test_clocks_near_their_end_are_shown_exactly(self):
-        self.check_numbers("high")
+        self.check_numbers(self.opened("high"))
+
+    def test_a_run_of_the_model_has_the_numbers_of_its_summary(self):
+        run = self.directory / "run"
+        subprocess.run([LOCKSTEP, "model", "--nodes", "5", "--rates", "6,5,1,0.5,3.25", "--seconds", "20", "--seed",
+                        "7", "--out", run], check=True, stdout=subprocess.DEVNULL)
+        summary = json.loads((run / "summary.json").read_text(), parse_float=str)
+        self.browser.open(run / "report.html")
+        self.drawn(run / "report.html")
+        names = [f"node {node.pop('node')}" for node in summary["nodes"]]
+        self.assertEqual(names, self.texts("#summary .name"))
+        self.check_numbers(summary["nodes"])
 
     def test_a_chart_ends_at_the_final_clocks(self):
         nodes = self.opened("plain")

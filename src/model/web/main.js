@@ -37,17 +37,20 @@ function sayFacts() {
   if (Number(DATA.start_ms) > 0) {
     facts.push(fact('From', timeText(0)));
   }
+  const of = few ? ' of these' : '';
   if (nodes.length > 0) {
-    facts.push(fact(OF_BOX ? 'Messages' : 'Sent', integer(sum('sent'))));
+    facts.push(fact(OF_BOX ? 'Messages' : `Sent${few ? ' by these' : ''}`, integer(sum('sent'))));
     if (!OF_BOX) {
-      facts.push(fact('Received', integer(sum('received'))));
+      facts.push(fact(`Received${few ? ' by these' : ''}`, integer(sum('received'))));
     }
-    facts.push(fact('Highest clock', integer(greatest('final_clock').final_clock)));
+    facts.push(fact(`Highest clock${of}`, integer(greatest('final_clock').final_clock)));
     const late = greatest('drift');
-    facts.push(fact('Greatest drift', `${integer(late.drift)} (${shortened(late.name)})`));
+    facts.push(fact(`Greatest drift${of}`, `${integer(late.drift)} (${shortened(late.name)})`));
     if (!OF_BOX) {
       const long = greatest('max_queue');
-      facts.push(fact('Longest queue', `${integer(long.max_queue)} (${shortened(long.name)})`));
+      facts.push(
+        fact(`Longest queue${of}`, `${integer(long.max_queue)} (${shortened(long.name)})`),
+      );
     }
   }
   byId('facts').append(...facts);

@@ -46,24 +46,43 @@ function compareBy(field) {
   };
 }
 
-// All of a few. Of many those with the most to tell: the ends of each scale, and what the diagram
-// has.
+// The node that has the most messages with those chosen, in the diagram's events.
+function mostLinked(chosen) {
+  const counts = new Map();
+  for (const {node, peer} of events) {
+    if (peer >= 0 && chosen.has(node) !== chosen.has(peer)) {
+      const other = chosen.has(node) ? peer : node;
+      counts.set(other, (counts.get(other) ?? 0) + 1);
+    }
+  }
+  const [most] = [...counts].sort((a, b) => b[1] - a[1]);
+  return most === undefined ? undefined : nodes[most[0]];
+}
+
+// All of a few. Of many those with the most to tell: the ends of each scale, and whoever has to do
+// with them.
 function chooseFirst() {
   if (nodes.length <= SHOWN_MAX / 2) {
     return nodes.map(node => node.index);
   }
   const chosen = new Set();
   const by = field => [...nodes].sort(compareBy(field));
-  const add = node => node !== undefined && chosen.size < SHOWN_FIRST && chosen.add(node.index);
   const drifts = by('drift');
-  add(nodes[DATA.fastest]);
-  add(drifts[drifts.length - 1]);
-  add(drifts[0]);
-  add(by(OF_BOX ? 'sent' : 'max_queue').at(-1));
-  for (const event of events) {
-    add(nodes[event.node]);
+  const ends = [
+    nodes[DATA.fastest],
+    drifts.at(-1),
+    drifts[0],
+    by(OF_BOX ? 'sent' : 'max_queue').at(-1),
+  ];
+  for (const node of ends) {
+    if (node !== undefined) {
+      chosen.add(node.index);
+    }
   }
-  nodes.forEach(add);
+  while (chosen.size < SHOWN_FIRST) {
+    const next = mostLinked(chosen) ?? nodes.find(node => !chosen.has(node.index));
+    chosen.add(next.index);
+  }
   return [...chosen].sort((a, b) => a - b);
 }
 
@@ -76,6 +95,7 @@ function startSummary(changed) {
   const tools = byId('nodes-tools');
   const state = {field: null, down: false, filter: ''};
   const body = element('tbody');
+  const first = chooseFirst();
   const said = element('span', {class: 'quiet', role: 'status'});
 
   const rows = () => {
@@ -86,8 +106,8 @@ function startSummary(changed) {
       if (state.down) {
         found.reverse();
       }
-    } else if (nodes.length > ROWS_MAX) {
-      found.sort((a, b) => isShown(b) - isShown(a));
+    } else if (nodes.length > first.length) {
+      found.sort((a, b) => first.includes(b.index) - first.includes(a.index));
     }
     return found;
   };
@@ -174,6 +194,6 @@ function startSummary(changed) {
     body,
   );
   table.hidden = nodes.length === 0;
-  shown = chooseFirst();
+  shown = first;
   return fill;
 }
