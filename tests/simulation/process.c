@@ -8,27 +8,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
-#include "sim.h"
-
-enum purpose { FOR_CLIENT, FOR_RENEWAL, FOR_EXPIRY, FOR_RETENTION, FOR_EPOCH };
-
-/* A request that the sequencer has, with what it points to. */
-struct pending {
-    struct pending *next;
-    enum purpose purpose;
-    unsigned client;
-    uint64_t connection;
-    uint64_t op;
-    bool held;          /* FOR_EXPIRY: the life was bound here when it was found late */
-    uint64_t silent_ns; /* and had been silent for so long */
-    struct request request;
-    struct ls_error error;
-    struct binding life;
-    struct object_condition condition;
-    struct object_operation operations[OPS_TXN];
-    uint8_t marks[OPS_TXN][MARK_SIZE];
-    uint8_t item[ITEM_SIZE];
-};
+#include "process.h"
 
 static uint64_t now_ms(const struct process *process)
 {
@@ -40,7 +20,8 @@ static uint64_t wall_clock(void *context)
     return process_wall_ns(context);
 }
 
-static void timer(struct sim *sim, struct process *process, uint64_t delay_ns, enum event_kind kind)
+void process_timer(struct sim *sim, struct process *process, uint64_t delay_ns,
+                   enum event_kind kind)
 {
     int rc = kernel_timer(&sim->kernel, sim->kernel.now_ns + delay_ns, process->index,
                           (uint16_t)kind, 0);
@@ -75,115 +56,14 @@ static void submit(struct sim *sim, struct process *process, struct pending *pen
     sequencer_submit(process->sequencer, &pending->request, &pending->request);
     if (!process->stepping) {
         process->stepping = true;
-        timer(sim, process, 1 + draw(sim, sim->weather.gather_ns), EVENT_STEP);
-    }
-}
-
-static void fill_txn(struct pending *pending, const struct op *op)
-{
-    struct request *r = &pending->request;
-    r->kind = REQUEST_OBJECT_TXN;
-    r->in.txn.operations = pending->operations;
-    r->in.txn.operation_count = op->write_count;
-    for (unsigned i = 0; i < op->write_count; i++) {
-        mark_make(pending->marks[i], op, i);
-        pending->operations[i] =
-            (struct object_operation){.key = bytes_of_text(key_name(op->writes[i].key)),
-                                      .value = bytes_of(pending->marks[i], MARK_SIZE),
-                                      .del = op->writes[i].del};
-    }
-    if (op->has_if) {
-        pending->condition = (struct object_condition){.key = bytes_of_text(key_name(op->if_key)),
-                                                       .modified = op->if_modified};
-        r->in.txn.conditions = &pending->condition;
-        r->in.txn.condition_count = 1;
-    }
-}
-
-static void fill_post(struct pending *pending, const struct op *op)
-{
-    struct request *r = &pending->request;
-    item_make(pending->item, op);
-    r->kind = REQUEST_POST;
-    r->in.post.type = (uint8_t)op->type;
-    r->in.post.event = op->type == LS_USER ? LS_NO_EVENT : LS_CREATED;
-    r->in.post.has_clock = op->has_carried;
-    r->in.post.clock = op->carried;
-    r->in.post.has_seq = op->seq != 0;
-    r->in.post.seq = op->seq;
-    r->in.post.object = bytes_of(pending->item, ITEM_SIZE);
-    if (op->to != NOBODY) {
-        r->in.post.to = bytes_of_text(host_name(op->to));
-    }
-}
-
-static void fill(struct process *process, struct pending *pending, const struct op *op, int host)
-{
-    struct request *r = &pending->request;
-    ls_bytes key = bytes_of_text(key_name(op->writes[0].key));
-    switch (op->ask) {
-    case ASK_JOIN:
-        r->kind = REQUEST_NODE_JOIN;
-        r->in.join.host = bytes_of_text(host_name(host));
-        identity_make(r->in.join.id, op->actor, host);
-        r->in.join.ttl_ms = op->count;
-        r->in.join.via = process->epoch;
-        r->in.join.held = presence_holds_other(process->presence, r->in.join.host, r->in.join.id);
-        break;
-    case ASK_POST:
-        fill_post(pending, op);
-        break;
-    case ASK_NEXT:
-        r->kind = REQUEST_CLOCK_NEXT;
-        r->in.clock_next.count = op->count;
-        break;
-    case ASK_WITNESS:
-        r->kind = REQUEST_CLOCK_WITNESS;
-        r->in.clock_witness.seen = op->carried;
-        break;
-    case ASK_TRIM:
-        r->kind = REQUEST_TRIM;
-        r->in.trim.before = op->from;
-        r->in.trim.older_ns = op->older_ns;
-        break;
-    case ASK_STATE:
-        r->kind = REQUEST_NODE_STATE;
-        r->in.state.state = op->leaving ? NODE_LEAVING : NODE_UP;
-        break;
-    case ASK_LEAVE:
-        r->kind = REQUEST_NODE_LEAVE;
-        break;
-    case ASK_ACK:
-        r->kind = REQUEST_NODE_ACK;
-        r->in.ack.clock = op->carried;
-        break;
-    case ASK_PUT:
-        r->kind = REQUEST_OBJECT_PUT;
-        mark_make(pending->marks[0], op, 0);
-        r->in.put.key = key;
-        r->in.put.value = bytes_of(pending->marks[0], MARK_SIZE);
-        r->in.put.has_if = op->has_if;
-        r->in.put.modified = op->if_modified;
-        r->in.put.nx = op->nx;
-        r->in.put.xx = op->xx;
-        r->in.put.owned = op->owned;
-        break;
-    case ASK_DEL:
-        r->kind = REQUEST_OBJECT_DEL;
-        r->in.del.key = key;
-        r->in.del.has_if = op->has_if;
-        r->in.del.modified = op->if_modified;
-        break;
-    default:
-        assert(op->ask == ASK_TXN);
-        fill_txn(pending, op);
+        process_timer(sim, process, 1 + draw(sim, sim->weather.gather_ns), EVENT_STEP);
     }
 }
 
 /* ---- answers ---- */
 
-static void send_packet(struct sim *sim, struct process *process, struct connection *connection,
-                        unsigned client, uint32_t index)
+void process_send(struct sim *sim, struct process *process, struct connection *connection,
+                  unsigned client, uint32_t index)
 {
     struct packet *packet = packet_at(sim, index);
     packet->client = client;
@@ -200,7 +80,7 @@ static void send_answer(struct sim *sim, struct process *process, unsigned clien
     packet_at(sim, index)->op = op->number;
     packet_at(sim, index)->answer = *answer;
     packet_at(sim, index)->life = connection->life;
-    send_packet(sim, process, connection, client, index);
+    process_send(sim, process, connection, client, index);
 }
 
 static void unbind(struct process *process, struct connection *connection)
@@ -302,85 +182,6 @@ static void deliver(struct sim *sim, struct process *process)
     }
 }
 
-/* ---- reads ---- */
-
-/* A page of the box, which must be what the newest commit holds. *oldest: of LS_ECOMPACTED. */
-static int read_box(struct sim *sim, struct process *process, uint64_t from, struct packet *page,
-                    uint64_t *oldest)
-{
-    struct reading reading;
-    struct box_cursor cursor;
-    struct message message;
-    struct ls_error error = {.number = 0};
-    int rc = reading_begin(&reading, process->store, &error);
-    if (rc < 0) {
-        return rc;
-    }
-    page->count = 0;
-    rc = box_open(&cursor, &reading, from, NULL, &error);
-    if (rc == 0) {
-        while (page->count < PAGE && (rc = box_next(&cursor, &message, &error)) > 0) {
-            page->clocks[page->count] = message.clock;
-            page->checks[page->count++] = message.check;
-        }
-        box_end(&cursor);
-        rc = rc < 0 ? rc : 0;
-    }
-    reading_end(&reading);
-    *oldest = rc < 0 ? error.number : 0;
-    if (rc == 0 || rc == LS_ECOMPACTED) {
-        oracle_read(sim, from, PAGE, rc, *oldest, page->clocks, page->checks, page->count);
-    }
-    return rc;
-}
-
-static void read_object(struct sim *sim, struct process *process, const struct op *op,
-                        struct answer *answer)
-{
-    struct reading reading;
-    struct object object = {.modified = 0};
-    struct ls_error error;
-    answer->status = reading_begin(&reading, process->store, &error);
-    if (answer->status < 0) {
-        return;
-    }
-    answer->status =
-        object_read(&reading, bytes_of_text(key_name(op->writes[0].key)), &object, &error);
-    if (answer->status == 0 || answer->status == LS_ENOTFOUND) {
-        oracle_object(sim, op->writes[0].key, answer->status, object.created, object.modified);
-    }
-    reading_end(&reading);
-}
-
-static void read_objects(struct sim *sim, struct process *process, struct answer *answer)
-{
-    struct reading reading;
-    struct object_cursor cursor;
-    struct object object;
-    struct ls_error error;
-    ls_bytes key;
-    bool seen[KEYS] = {false};
-    answer->status = reading_begin(&reading, process->store, &error);
-    if (answer->status < 0) {
-        return;
-    }
-    int rc = objects_open(&cursor, &reading, bytes_of(NULL, 0), bytes_of(NULL, 0), &error);
-    if (rc == 0) {
-        while ((rc = objects_next(&cursor, &key, &object, &error)) > 0) {
-            seen[key_index(key)] = true;
-            oracle_object(sim, key_index(key), 0, object.created, object.modified);
-        }
-        objects_end(&cursor);
-    }
-    for (int i = 0; rc == 0 && i < KEYS; i++) {
-        if (!seen[i]) {
-            oracle_object(sim, i, LS_ENOTFOUND, 0, 0);
-        }
-    }
-    reading_end(&reading);
-    answer->status = rc;
-}
-
 static void show_life(struct process *process, struct connection *connection)
 {
     if (connection->bound) {
@@ -396,18 +197,18 @@ static void answer_read(struct sim *sim, struct process *process, unsigned clien
     struct packet page;
     switch (op->ask) {
     case ASK_READ:
-        answer.status = read_box(sim, process, op->from, &page, &answer.number);
+        answer.status = process_read_box(sim, process, op->from, &page, &answer.number);
         break;
     case ASK_GET:
-        read_object(sim, process, op, &answer);
+        process_read_object(sim, process, op, &answer);
         break;
     case ASK_SCAN:
-        read_objects(sim, process, &answer);
+        process_read_objects(sim, process, &answer);
         break;
     case ASK_WATCH:
         connection->watching = true;
         connection->next = op->from;
-        timer(sim, process, MS, EVENT_WATCH);
+        process_timer(sim, process, MS, EVENT_WATCH);
         break;
     default:
         assert(op->ask == ASK_BEAT);
@@ -444,7 +245,7 @@ static void take_requests(struct sim *sim, struct process *process, unsigned cli
         pending->client = client;
         pending->connection = connection->number;
         pending->op = op->number;
-        fill(process, pending, op, op->to);
+        request_fill(process, pending, op);
         if (connection->life.joined != 0 && op->ask != ASK_JOIN) {
             pending->life = connection->life;
             pending->request.as = &pending->life;
@@ -505,7 +306,7 @@ void process_step(struct sim *sim, struct process *process)
         process_crash(sim, process);
         return;
     }
-    timer(sim, process, 1 + draw(sim, sim->weather.flush_ns), EVENT_FLUSHED);
+    process_timer(sim, process, 1 + draw(sim, sim->weather.flush_ns), EVENT_FLUSHED);
 }
 
 void process_flushed(struct sim *sim, struct process *process)
@@ -524,7 +325,7 @@ void process_flushed(struct sim *sim, struct process *process)
     }
     if (counters.queued > 0 && !process->stepping) {
         process->stepping = true;
-        timer(sim, process, 1, EVENT_STEP);
+        process_timer(sim, process, 1, EVENT_STEP);
     }
 }
 
@@ -606,13 +407,13 @@ void process_presence(struct sim *sim, struct process *process)
         wait_ms = presence_tick(process->presence, &reading, now_ms(process), &calls, &error);
         reading_end(&reading);
     }
-    timer(sim, process, wait_ms < 0 ? 100 * MS : (uint64_t)wait_ms * MS, EVENT_PRESENCE);
+    process_timer(sim, process, wait_ms < 0 ? 100 * MS : (uint64_t)wait_ms * MS, EVENT_PRESENCE);
 }
 
 void process_retain(struct sim *sim, struct process *process)
 {
     const struct retention *keep = &process->keep;
-    timer(sim, process, 250 * MS, EVENT_RETAIN);
+    process_timer(sim, process, 250 * MS, EVENT_RETAIN);
     if (process->retaining || (keep->age_ms == 0 && keep->count == 0 && keep->bytes == 0)) {
         return;
     }
@@ -623,115 +424,7 @@ void process_retain(struct sim *sim, struct process *process)
     submit(sim, process, pending);
 }
 
-/* ---- watches ---- */
-
-static void send_lost(struct sim *sim, struct process *process, struct connection *connection,
-                      unsigned client, uint64_t oldest)
-{
-    uint32_t index = packet_new(sim, PACKET_LOST_MESSAGES);
-    packet_at(sim, index)->answer.number = oldest;
-    connection->watching = false;
-    send_packet(sim, process, connection, client, index);
-}
-
-/* Reads on: whether there may be more. */
-static bool watch_on(struct sim *sim, struct process *process, struct connection *connection,
-                     unsigned client)
-{
-    uint64_t oldest;
-    uint32_t index = packet_new(sim, PACKET_MESSAGES);
-    struct packet *page = packet_at(sim, index);
-    int rc = read_box(sim, process, connection->next, page, &oldest);
-    bool more = rc < 0 || page->count == PAGE;
-    if (rc == 0 && page->count > 0) {
-        connection->next = page->clocks[page->count - 1] + 1;
-        send_packet(sim, process, connection, client, index);
-        return more;
-    }
-    packet_release(sim, index);
-    if (rc == LS_ECOMPACTED) {
-        send_lost(sim, process, connection, client, oldest);
-        return false;
-    }
-    return more;
-}
-
-void process_watch(struct sim *sim, struct process *process)
-{
-    bool more = false;
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        struct connection *connection = &process->connections[i];
-        if (connection->watching) {
-            more = watch_on(sim, process, connection, i) || more;
-        }
-    }
-    if (more) {
-        timer(sim, process, MS, EVENT_WATCH);
-    }
-}
-
 /* ---- life ---- */
-
-/* What is to be discarded has a reason: a trim that is under way, or the retention. */
-static bool retention_takes(const struct sim *sim, const struct process *process,
-                            const struct entry *entry)
-{
-    const struct retention *keep = &process->keep;
-    const struct oracle *o = &sim->oracle;
-    uint64_t held = UINT64_MAX;
-    if (keep->bytes != 0 && o->bytes > keep->bytes) {
-        cover(COVER_DISCARDED_BYTES);
-        return true;
-    }
-    for (int i = 0; keep->hold && i < HOSTS; i++) {
-        if (o->nodes[i].there && o->nodes[i].state == NODE_UP && o->nodes[i].clock < held) {
-            held = o->nodes[i].clock;
-        }
-    }
-    if (entry->clock > held) {
-        return false;
-    }
-    if (keep->count != 0 && o->count > keep->count) {
-        cover(COVER_DISCARDED_COUNT);
-        return true;
-    }
-    if (keep->age_ms != 0 && entry->timestamp_ns + keep->age_ms * MS < process_wall_ns(process)) {
-        cover(COVER_DISCARDED_AGE);
-        return true;
-    }
-    return false;
-}
-
-static bool trim_takes(uint64_t before, uint64_t older_ns, const struct entry *entry)
-{
-    if (entry->clock < before || entry->timestamp_ns < older_ns) {
-        cover(COVER_DISCARDED_TRIM);
-        return true;
-    }
-    return false;
-}
-
-bool process_may_discard(struct sim *sim, struct process *process, const struct entry *entry)
-{
-    if (process->embedded) {
-        const struct op *trim = process->trimming;
-        /* The library takes an age in whole milliseconds. */
-        return (trim != NULL &&
-                trim_takes(trim->from, trim->older_ns == 0 ? 0 : trim->older_ns + MS, entry)) ||
-               retention_takes(sim, process, entry);
-    }
-    for (const struct pending *pending = process->pendings; pending != NULL;
-         pending = pending->next) {
-        const struct request *r = &pending->request;
-        if (r->kind == REQUEST_TRIM && trim_takes(r->in.trim.before, r->in.trim.older_ns, entry)) {
-            return true;
-        }
-        if (r->kind == REQUEST_RETAIN && retention_takes(sim, process, entry)) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* Comes up, or tries again later. */
 void process_start(struct sim *sim, struct process *process)
@@ -765,8 +458,8 @@ void process_start(struct sim *sim, struct process *process)
         sim_fail(sim, "p%u was given the epoch %llu, the disk has %llu", process->index,
                  (unsigned long long)process->epoch, (unsigned long long)sim->oracle.epoch);
     }
-    timer(sim, process, draw(sim, 50 * MS), EVENT_PRESENCE);
-    timer(sim, process, draw(sim, 250 * MS), EVENT_RETAIN);
+    process_timer(sim, process, draw(sim, 50 * MS), EVENT_PRESENCE);
+    process_timer(sim, process, draw(sim, 250 * MS), EVENT_RETAIN);
 }
 
 void process_crash(struct sim *sim, struct process *process)
