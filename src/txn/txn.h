@@ -171,6 +171,7 @@ struct txn_options {
     uint64_t ttl_ms;         /* of a transaction that names none; 0: the default */
     uint64_t open_max;       /* open transactions in the store; 0: the default */
     uint64_t history_age_ms; /* versions that were current since are kept; TXN_HISTORY_DEFAULT */
+    uint64_t seed; /* of the shards' hashes: a secret number where strangers choose the keys */
     uint64_t (*now_ms)(void *context); /* monotonic; NULL: CLOCK_MONOTONIC */
     void *now_context;
 };
@@ -209,6 +210,6 @@ struct txn_counters {
     uint64_t rebuilt;   /* the index was made again, whole */
     uint64_t synced;    /* the index followed other processes */
 };
-void txn_counters(const struct txn *txn, struct txn_counters *out);
+void txn_counters(struct txn *txn, struct txn_counters *out);
 
 #endif
