@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lockstep model: runs the scale model, shows how far it is, records it and says what came of it. */
+/* lockstep model: runs the scale model, shows how far it is, records it and says what came of
+ * it. */
 #include "cli/model.h"
 
 #include <inttypes.h>

@@ -1,4 +1,5 @@
-/* Decimal numbers as people write them, held exactly: rates, chances, times. No sign, no exponent. */
+/* Decimal numbers as people write them, held exactly: rates, chances, times. No sign and no
+ * exponent. */
 #ifndef LS_MODEL_DECIMAL_H
 #define LS_MODEL_DECIMAL_H
 

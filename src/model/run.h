@@ -1,6 +1,6 @@
 /*
- * The directory of a run of the scale model: config.json, events.csv, summary.json, report.html, and
- * shiviz.log where it is asked for (docs/model.md).
+ * The directory of a run of the scale model: config.json, events.csv, summary.json, report.html,
+ * and shiviz.log where it is asked for (docs/model.md).
  *
  * The directory is made, or is there and empty: nothing that exists is ever written over. What is
  * not events.csv or shiviz.log appears whole or not at all. summary.json comes last: a directory

@@ -215,6 +215,13 @@ static int send_messages(struct scale *scale, struct scale_event *event)
     return 0;
 }
 
+static int cannot_schedule(int rc, struct ls_error *error)
+{
+    return rc == LS_ENOSPACE
+               ? error_set(error, rc, MAIL_MAX, "more than %u messages are on their way", MAIL_MAX)
+               : error_code(error, rc);
+}
+
 static int act(struct scale *scale, struct scale_event *event, struct ls_error *error)
 {
     int rc = clock_tick(&event->clock, 1, error);
@@ -227,10 +234,7 @@ static int act(struct scale *scale, struct scale_event *event, struct ls_error *
     }
     event->kind = SCALE_SEND_ONE + (enum scale_kind)kernel_random_below(&scale->kernel.random, 3);
     rc = send_messages(scale, event);
-    if (rc == LS_ENOSPACE) {
-        return error_set(error, rc, MAIL_MAX, "more than %u messages are on their way", MAIL_MAX);
-    }
-    return rc == 0 ? 0 : error_code(error, rc);
+    return rc == 0 ? 0 : cannot_schedule(rc, error);
 }
 
 static int receive(struct scale *scale, struct scale_node *node, struct scale_event *event,
@@ -263,10 +267,8 @@ static int tick(struct scale *scale, uint32_t number, struct scale_event *event,
     event->queue_length = node->queue.count;
     tally_add(&node->tally, event);
     scale->ticks++;
-    if (schedule_tick(scale, number) != 0) {
-        return error_code(error, LS_ENOMEM);
-    }
-    return 1;
+    rc = schedule_tick(scale, number);
+    return rc == 0 ? 1 : cannot_schedule(rc, error);
 }
 
 static int arrive(struct scale *scale, const struct kernel_event *event, struct ls_error *error)

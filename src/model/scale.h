@@ -5,8 +5,8 @@
  * Tick n of a node with r ticks a second is at floor(n * 10^9 / r) nanoseconds, exactly. At a tick
  * a node takes one message from its queue, where there is one, and witnesses it; else its clock
  * ticks and it does something internal or sends: to the first of its peers, to the second, or to
- * all. Its peers are all other nodes, or the `peers` that follow it in a ring. A message carries the
- * clock it was sent at. What happens at one instant is decided before what was sent at that instant
+ * all. Its peers are all other nodes, or the `peers` that follow it in a ring. A message carries
+ * the clock it was sent at. What happens at one instant is decided before what was sent at that instant
  * arrives anywhere.
  *
  * One seed determines a run. Nothing here writes a file; each tick is handed to the caller.
@@ -33,7 +33,8 @@ struct scale_options {
     uint64_t seed;
     uint64_t duration_ns; /* ticks up to and at its end take place; at most SCALE_DURATION_MAX */
     /* Ticks per second: one for each node, or where NULL drawn for each from `rate_least` to
-     * `rate_most`, in steps of the last decimal place that either has. More than 0, at most 10^9. */
+     * `rate_most`, in steps of the last decimal place that either has. More than 0, at most
+     * 10^9. */
     const struct decimal *rates;
     struct decimal rate_least;
     struct decimal rate_most;
