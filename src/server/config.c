@@ -61,6 +61,11 @@ const struct setting settings[] = {
      "Keep, beyond age and count, what a node that is up has not acknowledged."},
     {"node-ttl", SETTING_MS, true, AT(node_ttl), "10000", 100, DAY_MS,
      "How long a node lives without a beat where NODE.JOIN gives no TTL, in milliseconds."},
+    {"shards-max", SETTING_NUMBER, true, AT(shards_max), "1000", 0, 1000000,
+     "Shards that SHARD.CREATE may make."},
+    {"shard-memory", SETTING_SIZE, true, AT(shard_memory), "256mb", MIB, NO_LIMIT,
+     "Bytes that such a shard may hold, and again what is kept for its executors while nobody "
+     "listens. For shards made from then on."},
     {"tcp-keepalive", SETTING_NUMBER, true, AT(tcp_keepalive), "300", 0, 86400,
      "Seconds of silence before the system probes a peer; 0 is off. For new connections."},
 };

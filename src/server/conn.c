@@ -52,6 +52,7 @@ void conn_close(struct conn *conn)
     conn->closed = true;
     log_write(LOG_DEBUG, "client %llu is gone", (unsigned long long)conn->id);
     watch_end_all(conn);
+    shards_end_listening(conn);
     nodes_unbind(&conn->server->nodes, conn);
     list_remove(&conn->all);
     list_remove(&conn->dirty);
@@ -447,8 +448,7 @@ void conn_resume(struct conn *conn)
 /* The client is gone, or has sent its last byte. What it waits for without end ends here. */
 static void on_end(struct conn *conn, ssize_t nread)
 {
-    bool waits = conn->box_watch != NULL || conn->object_watch != NULL || conn->read_wait != NULL;
-    if (nread != UV_EOF || waits) {
+    if (nread != UV_EOF || conn_watches(conn) || conn->read_wait != NULL) {
         conn_close(conn);
         return;
     }
@@ -507,6 +507,7 @@ static struct conn *conn_new(struct server *server, uv_handle_type type)
         uv_tcp_init(&server->loop, &conn->socket.tcp);
     }
     conn->socket.handle.data = conn;
+    list_init(&conn->listens);
     list_append(&server->conns, &conn->all);
     server->conn_count++;
     server->stats.connections++;

@@ -117,6 +117,19 @@ static int info_nodes(struct server *server, struct buf *out)
                       number(server->stats.expired));
 }
 
+static int info_shards(struct server *server, struct buf *out)
+{
+    ls_shard_info sum;
+    size_t kept;
+    shards_sum(&server->shards, &sum, &kept);
+    return buf_printf(out,
+                      "shards:%zu\r\nkeys:%llu\r\nversions:%llu\r\nopen:%llu\r\nwaiting:%llu\r\n"
+                      "anchors:%llu\r\nmemory_bytes:%llu\r\nkept_bytes:%zu\r\nreleased:%llu\r\n",
+                      server->shards.count, number(sum.keys), number(sum.versions),
+                      number(sum.open), number(sum.waiting), number(sum.anchors),
+                      number(sum.memory), kept, number(server->shards.released));
+}
+
 static int info_stats(struct server *server, struct buf *out)
 {
     const struct server_stats *stats = &server->stats;
@@ -144,6 +157,7 @@ static const struct {
     {"sequencer", "Sequencer", info_sequencer},
     {"box", "Box", info_box},
     {"nodes", "Nodes", info_nodes},
+    {"shards", "Shards", info_shards},
     {"stats", "Stats", info_stats},
 };
 

@@ -262,8 +262,7 @@ static void try_to_end(struct server *server)
     LIST_EACH(at, after, &server->conns)
     {
         struct conn *conn = LINK_OWNER(at, struct conn, all);
-        bool watches = conn->box_watch != NULL || conn->object_watch != NULL;
-        if (late || watches || (conn->writing == NULL && conn->out.size == 0)) {
+        if (late || conn_watches(conn) || (conn->writing == NULL && conn->out.size == 0)) {
             conn_close(conn);
         }
     }
@@ -379,6 +378,9 @@ static int start(struct server *server, struct ls_error *error)
     frames_init(server->frames);
     server->input = malloc(INPUT_SIZE);
     int rc = server->input == NULL ? error_code(error, LS_ENOMEM) : 0;
+    if (rc == 0) {
+        rc = shards_init(&server->shards, error);
+    }
     if (rc == 0 && nodes_init(&server->nodes) != 0) {
         rc = error_code(error, LS_ENOMEM);
     }
@@ -408,6 +410,7 @@ static void server_free(struct server *server)
         store_close(server->store);
     }
     queue_free(&server->queue);
+    shards_free(&server->shards);
     nodes_free(&server->nodes);
     frames_free(server->frames);
     while (server->spare_out_count > 0) {

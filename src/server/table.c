@@ -133,6 +133,55 @@ const struct command commands[] = {
      "integer: how many it was handed to. Each gets the push relay, from, clock, payload in CBOR",
      command_relay_send},
 
+    {"SHARD.CREATE", "shards", 7, -1, 0, 0, 0, 0, "name LEARNER name WORKERS n name..",
+     "Makes a shard in this server's memory, for workers, executors and a consensus that speak to "
+     "it: a multi-version store with locks declared up front. Its anchors are those of the "
+     "learner.",
+     "OK; INUSE where there is one of this name", command_shard_create},
+    {"SHARD.ACQUIRE", "shards", 7, -1, F, 0, 0, 0,
+     "name timestamp WORKER name EXECUTOR name [EAGER n key..] [LAZY n key..] [WILL n key..] "
+     "[MAY n key..]",
+     "Places the locks of a transaction on the timelines of its keys: what it will read, may read, "
+     "will write, may write. The same again is acknowledged again.",
+     "LOCKED; TOOOLD where it would change what was promised, CONFLICT where the timestamp has "
+     "other locks",
+     command_shard_acquire},
+    {"SHARD.READ", "shards", 4, 6, F, 0, 0, 0, "name timestamp key [ACTUAL 0|1]",
+     "Asks for the value of a LAZY key; with ACTUAL 0 gives a read up, so that nothing is sent.",
+     "OK; NOLOCK where there is no such read, or no more. The value goes to whoever listens as "
+     "the executor",
+     command_shard_read},
+    {"SHARD.WRITE", "shards", 5, 6, F, 0, 0, 0, "name timestamp key VALUE value|NONE",
+     "Writes a key that the transaction will or may write; NONE, for the latter, that it does not.",
+     "OK; NOLOCK where there is no such write, or no more", command_shard_write},
+    {"SHARD.SEEN", "shards", 6, 6, F, 0, 0, 0, "name WORKER name timestamp READS|WRITES",
+     "Promises that no lock that reads, or that writes, with a smaller timestamp will come from "
+     "the worker. A smaller promise than before changes nothing.",
+     "OK", command_shard_seen},
+    {"SHARD.ANCHOR", "shards", 7, 7, F, 0, 0, 0, "name chain learner height anchor timestamp",
+     "Tells that consensus fixed everything up to the timestamp, which the promise of every worker "
+     "for writes then is at least. Heights of a chain follow one another.",
+     "OK; CONFLICT where the height is not the next, or held by another anchor",
+     command_shard_anchor},
+    {"SHARD.RELEASE", "shards", 3, 3, F, 0, 0, 0, "name timestamp",
+     "Ends a transaction whose executor is gone: its reads are given up, its open writes become "
+     "none.",
+     "OK; NOLOCK where there is no such transaction", command_shard_release},
+    {"SHARD.LISTEN", "shards", 3, 3, 0, 0, 0, 0, "name executor",
+     "Makes this connection the executor: what it reads comes as pushes, what was kept for it "
+     "first. When the connection ends, or at RESET, the executor's open transactions are released. "
+     "In RESP2 the connection then takes only PING, RESET and QUIT.",
+     "OK; INUSE where another connection listens as this executor. Then pushes: shard-read, the "
+     "shard's name, timestamp, key, value or null",
+     command_shard_listen},
+    {"SHARD.INFO", "shards", 2, 2, F, 0, 0, 0, "name", "Describes a shard.",
+     "map: heard-all-writes, heard-all-reads, keys, open, versions, anchors, waiting, remembered, "
+     "memory, kept",
+     command_shard_info},
+    {"SHARD.DROP", "shards", 2, 2, 0, 0, 0, 0, "name",
+     "Ends a shard and all it holds. Its executors are sent nothing more.", "OK",
+     command_shard_drop},
+
     {"PING", "connection", 1, 2, F | COMMAND_WATCHING, 0, 0, 0, "[message]", "Answers.",
      "PONG, or the message; in RESP2 while watching: array of pong and the message", command_ping},
     {"ECHO", "connection", 2, 2, F, 0, 0, 0, "message", "Answers the message.", "the message",
@@ -159,7 +208,8 @@ const struct command commands[] = {
      command_client},
 
     {"INFO", "server", 1, -1, R, 0, 0, 0, "[section ..]",
-     "Tells how the server is: server, clients, memory, store, sequencer, box, nodes, stats.",
+     "Tells how the server is: server, clients, memory, store, sequencer, box, nodes, shards, "
+     "stats.",
      "text: lines of name:value", command_info},
     {"CONFIG", "server", 3, -1, COMMAND_ADMIN, 0, 0, 0, "GET pattern .. | SET name value ..",
      "Shows settings, and changes those that may change while the server runs: all that are given, "

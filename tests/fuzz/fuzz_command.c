@@ -116,8 +116,8 @@ static void talk(ls_bytes input, size_t cut, struct buf *replies)
  * ends, its limits change, a client that goes gets no answer, pushes of RESP2 look like replies. */
 static bool is_countable(ls_bytes name)
 {
-    static const char *const names[] = {"CLIENT",    "CONFIG", "MSG.READ", "MSG.WATCH",
-                                        "OBJ.WATCH", "QUIT",   "SHUTDOWN"};
+    static const char *const names[] = {"CLIENT",    "CONFIG", "MSG.READ",     "MSG.WATCH",
+                                        "OBJ.WATCH", "QUIT",   "SHARD.LISTEN", "SHUTDOWN"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (name.size == strlen(names[i]) && strncasecmp(name.data, names[i], name.size) == 0) {
             return false;

@@ -116,6 +116,11 @@ static void each_allocation_of_a_conversation_may_fail(void **state)
         "HELLO 3\r\nOBJ.PUT k v\r\nOBJ.WATCH k\r\nOBJ.PUT k w\r\nOBJ.UNWATCH\r\n",
         "NODE.JOIN h TTL 1000 META TEXT x\r\nNODE.GET h JSON\r\nRELAY.SEND BROADCAST TEXT x\r\n"
         "NODE.LIST\r\nNODE.LEAVE\r\n",
+        "SHARD.CREATE s LEARNER l WORKERS 1 w\r\n"
+        "SHARD.ACQUIRE s 5 WORKER w EXECUTOR e EAGER 2 a b WILL 1 a\r\n"
+        "SHARD.SEEN s WORKER w 9 WRITES\r\nINFO shards\r\nSHARD.INFO s\r\nHELLO 3\r\n"
+        "SHARD.LISTEN s e\r\nSHARD.ANCHOR s c l 1 x 10\r\nSHARD.WRITE s 5 a VALUE x\r\n"
+        "SHARD.DROP s\r\n",
         "CLIENT SETNAME n\r\nCLIENT LIST\r\nINFO\r\nCONFIG SET quota 0\r\nCONFIG GET "
         "*\r\nCOMMAND\r\n",
     };
