@@ -305,6 +305,7 @@ static int run_at_once(struct txn *txn, struct coordinator *c, struct request *r
     for (size_t i = 0; i < count; i++) {
         writes = writes || txn->slots[i].write;
     }
+    request->clock = coordinator_clock_here(c);
     if (writes) {
         rc = coordinator_tick(c, &timestamp, request->error);
         rc = rc != 0 ? rc : write_slots(txn, c, request, timestamp, count);

@@ -120,8 +120,8 @@ struct txn_call {
     size_t op_count;
 
     /* Results. `values` is the caller's: one for each key in `eager` (BEGIN, READ, GET). The
-     * timestamp of BEGIN, of RUN where it wrote, and of GET (as of which it read) is the request's
-     * `clock`. */
+     * request's `clock` is the timestamp of BEGIN, and of RUN where it writes; of GET, and of a RUN
+     * that only reads, the timestamp as of which it read. */
     struct txn_value *values;
     struct buf bytes;
     struct txn_mark *marks; /* EXPLAIN: allocated, in byte order of the keys */
