@@ -8,6 +8,7 @@ console, and it asks the network for nothing. Skipped where there is no Chromium
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import unittest
@@ -278,6 +279,42 @@ class Diagram(Pages):
         self.assertIn("Point at an event", self.event())
         self.assertEqual([], self.browser.faults)
 
+    def reached(self, start, data, backwards):
+        """How many events come before one, or after it: by the rules, and not by the page's code."""
+        before = {}  # of each event, those right before it
+        newest, sends = {}, {}
+        for index, (kind, node, _, _, _, message, *_) in enumerate(data["events"]):
+            before[index] = {newest[node]} if node in newest else set()
+            newest[node] = index
+            if kind == "receive" and message in sends:
+                before[index].add(sends[message])
+            elif message != 0:
+                sends[message] = index
+        found = {start}
+        order = range(start, -1, -1) if backwards else range(start, len(data["events"]))
+        for index in order:
+            if backwards and index in found:
+                found |= before[index]
+            elif not backwards and before[index] & found:
+                found.add(index)
+        return len(found) - 1
+
+    def test_past_and_future_are_those_of_the_rules(self):
+        page, _ = self.made("plain")
+        self.browser.open(page)
+        data = self.browser.value("JSON.parse(document.querySelector('#data').textContent)")
+        numbers = {(data["nodes"][event[1]]["name"], event[2]): index for index, event in enumerate(data["events"])}
+        self.browser.value("document.querySelector('#diagram canvas').focus()")
+        for key in ["ArrowRight"] * 12 + ["ArrowDown"] + ["ArrowRight"] * 8 + ["ArrowDown"] + ["ArrowRight"] * 3:
+            self.browser.key(key)
+            name, number, before, after, concurrent = re.match(
+                r"(n\d), event (\d+):.* Before it: (\d+) events; after it: (\d+); concurrent with it: (\d+)\.",
+                self.text("#event-said")).groups()
+            index = numbers[name, int(number)]
+            past, future = self.reached(index, data, True), self.reached(index, data, False)
+            self.assertEqual((past, future, len(data["events"]) - past - future - 1),
+                             (int(before), int(after), int(concurrent)), (name, number))
+
     def test_the_buttons_zoom_and_pan(self):
         self.opened("plain")
         images = set()
@@ -325,13 +362,29 @@ class Hardship(Pages):
         self.assertEqual("Not whole: stopped by a signal after 30 of 60 seconds.", self.text("#status"))
         self.assertEqual("interrupted", self.browser.value("document.querySelector('#status').className"))
 
-    def test_the_policy_lets_nothing_out(self):
+    def test_the_policy_lets_nothing_out_and_nothing_in(self):
         self.opened("plain")
-        self.browser.value("fetch('http://127.0.0.1:9/').catch(() => 0)")
-        self.browser.value("new Promise(done => { const made = new Image(); made.onerror = done; "
-                           "made.src = 'http://127.0.0.1:9/x.png'; })")
-        self.assertTrue(any("Content Security Policy" in fault for fault in self.browser.faults),
-                        self.browser.faults)
+        refused = self.browser.value("""(async () => {
+            const refused = new Set();
+            document.addEventListener('securitypolicyviolation', event => refused.add(event.effectiveDirective));
+            await fetch('http://127.0.0.1:9/').catch(() => 0);
+            for (const [name, address] of [['img', 'src'], ['script', 'src'], ['link', 'href'], ['iframe', 'src']]) {
+                const made = document.createElement(name);
+                made.rel = 'stylesheet';
+                made[address] = 'http://127.0.0.1:9/x';
+                document.body.append(made);
+            }
+            for (const name of ['script', 'style']) {
+                const made = document.createElement(name);
+                made.textContent = 'document.title = 1';
+                document.body.append(made);
+            }
+            for (let frame = 0; frame < 600 && refused.size < 5; frame++) {
+                await new Promise(requestAnimationFrame);
+            }
+            return [...refused].sort();
+        })()""")
+        self.assertEqual(["connect-src", "frame-src", "img-src", "script-src-elem", "style-src-elem"], refused)
 
 
 if __name__ == "__main__":
