@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Clients. Each talks to one process at a time over a connection, with a few requests under way. One
- * that hears nothing for a while gives its connection up and goes to another process, joins again,
- * and settles what is in doubt: a numbered post is made again under its number, or found to be there.
+ * Clients. Each talks to one process at a time over a connection, with a few requests under way.
+ * One that hears nothing for a while gives its connection up and goes to another process, joins
+ * again, and settles what is in doubt: a numbered post is made again under its number, or found to
+ * be there.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -11,23 +12,24 @@
 
 #define PATIENCE_NS (400 * MS)
 
-const char *const ask_names[ASKS] = {"join",  "post", "next", "witness", "trim", "state",
-                                     "leave", "ack",  "beat", "put",     "del",  "txn",
-                                     "read",  "get",  "scan", "watch"};
+const char *const ask_names[ASKS] = {"join",   "post",  "next", "witness", "trim",  "state",
+                                     "leave",  "ack",   "beat", "put",     "del",   "txn",
+                                     "read",   "get",   "scan", "watch",   "begin", "txn-read",
+                                     "commit", "abort", "run",  "txn-get"};
 
 /* ---- names and marks ---- */
 
 static char host_names[HOSTS][8];
 static char key_names[KEYS][8];
 
-const char *host_name(int host)
+const char *sim_host(int host)
 {
     assert(host >= 0 && host < HOSTS);
     snprintf(host_names[host], sizeof host_names[host], "node-%d", host);
     return host_names[host];
 }
 
-int host_index(ls_bytes host)
+int sim_host_index(ls_bytes host)
 {
     int index = host.size == 6 ? ((const char *)host.data)[5] - '0' : -1;
     if (index < 0 || index >= HOSTS) {
@@ -36,14 +38,14 @@ int host_index(ls_bytes host)
     return index;
 }
 
-const char *key_name(int key)
+const char *sim_key(int key)
 {
     assert(key >= 0 && key < KEYS);
     snprintf(key_names[key], sizeof key_names[key], "key-%02d", key);
     return key_names[key];
 }
 
-int key_index(ls_bytes key)
+int sim_key_index(ls_bytes key)
 {
     const char *text = key.data;
     int index = key.size == 6 ? (text[4] - '0') * 10 + text[5] - '0' : -1;
@@ -221,6 +223,8 @@ static void connect(struct sim *sim, struct client *client)
     client->last_clock = 0;
     client->joined = client->joining = false;
     client->doubt_sent = false;
+    client->blocked = false;
+    client->txn = 0;
     client->watching = client->asked_watch = false;
     client->life = (struct binding){.joined = 0};
     if (client->doubt != 0) {
@@ -302,7 +306,11 @@ void client_think(struct sim *sim, struct client *client)
         (client->waiting > 0 && now_ns - client->heard_ns > PATIENCE_NS) || one_in(sim, 400)) {
         connect(sim, client);
     }
-    if (client->joining || client->waiting >= PIPELINE) {
+    if (client->joining || client->blocked || client->waiting >= PIPELINE) {
+        return;
+    }
+    if (client->waiting == 0 && one_in(sim, client->txn != 0 ? 2 : 4)) {
+        send_op(sim, client, ask_transaction(sim, client));
         return;
     }
     if (!client->joined && !one_in(sim, 10)) {
@@ -335,7 +343,7 @@ static void heard_join(struct sim *sim, struct client *client, const struct pack
     uint64_t number = packet->answer.number;
     client->joined = true;
     client->life = packet->life;
-    client->host = host_index(binding_host(&client->life));
+    client->host = sim_host_index(binding_host(&client->life));
     uint64_t last = client->seq[client->host];
     bool found = client->doubt != 0 && number == last + 1;
     if (client->known[client->host] && number != last && !found) {
@@ -363,7 +371,8 @@ static void check_order(struct sim *sim, struct client *client, const struct op 
     }
     client->waiting--;
     memmove(client->sent, client->sent + 1, client->waiting * sizeof *client->sent);
-    bool again = op->submitted > 1; /* a post that was made before */
+    /* A post that was made before, a read of the past. */
+    bool again = op->submitted > 1 || (op->ask == ASK_TXN_GET && op->timestamp != 0);
     if (answer->clock != 0 && !again && answer->clock < client->last_clock) {
         sim_fail(sim, "c%u is answered op %llu with %llu after %llu", client->index,
                  (unsigned long long)op->number, (unsigned long long)answer->clock,
@@ -381,6 +390,8 @@ static void heard_answer(struct sim *sim, struct client *client, const struct pa
     check_order(sim, client, op, answer);
     if (op->ask == ASK_JOIN) {
         heard_join(sim, client, packet);
+    } else if (is_transaction(op->ask)) {
+        heard_transaction(client, op, answer);
     } else if (answer->status == LS_ENOTJOINED) {
         client->joined = false;
     } else if (op->ask == ASK_LEAVE && answer->status == 0) {

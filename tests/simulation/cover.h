@@ -56,6 +56,9 @@
     X(OBJECTS_SYNCED, "a watcher of objects has the snapshot")                \
     X(OBJECTS_RESYNC, "a watcher of objects begins anew")                     \
     X(OBJECTS_SAME, "a watcher of objects has what there is")                 \
+    X(TXN_PARKED, "a transaction waits, and another process commits")         \
+    X(TXN_EXPIRED, "a transaction is given up")                               \
+    X(TXN_COLLECTED, "an old version is collected")                           \
     X(EMBEDDED_AND_SERVED, "a library and a server share the store")
 
 enum cover {

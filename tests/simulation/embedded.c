@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A process that has the library in it: a handle of the public interface, opened on the simulated
- * disk, and a program that does one thing after the other with it. The clocks that the library reads
- * and the store that it opens are the simulation's, by wrapped functions; all else is real.
+ * disk, and a program that does one thing after the other with it. The clocks that the library
+ * reads and the store that it opens are the simulation's, by wrapped functions; all else is real.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -100,10 +100,10 @@ static int call_txn(struct process *process, const struct op *op, struct answer 
         return rc;
     }
     if (op->has_if) {
-        rc = ls_batch_if(batch, bytes_of_text(key_name(op->if_key)), op->if_modified);
+        rc = ls_batch_if(batch, bytes_of_text(sim_key(op->if_key)), op->if_modified);
     }
     for (unsigned i = 0; rc == 0 && i < op->write_count; i++) {
-        ls_bytes key = bytes_of_text(key_name(op->writes[i].key));
+        ls_bytes key = bytes_of_text(sim_key(op->writes[i].key));
         mark_make(mark, op, i);
         rc = op->writes[i].del ? ls_batch_del(batch, key)
                                : ls_batch_put(batch, key, bytes_of(mark, sizeof mark));
@@ -121,7 +121,7 @@ static int call_post(struct process *process, const struct op *op, struct answer
     item_make(item, op);
     options.once = op->seq != 0;
     options.clock = op->has_carried ? op->carried : 0;
-    options.to = op->to == NOBODY ? NULL : host_name(op->to);
+    options.to = op->to == NOBODY ? NULL : sim_host(op->to);
     int rc = ls_post(process->handle, op->type, op->type == LS_USER ? LS_NO_EVENT : LS_CREATED,
                      ls_cbor(item, sizeof item), &options, &answer->clock);
     if (rc == 0 && op->seq != 0) {
@@ -140,7 +140,7 @@ static int call_put(struct process *process, const struct op *op, struct answer 
     options.only_if_absent = op->nx;
     options.only_if_present = op->xx;
     options.owned = op->owned;
-    return ls_put(process->handle, bytes_of_text(key_name(op->writes[0].key)),
+    return ls_put(process->handle, bytes_of_text(sim_key(op->writes[0].key)),
                   bytes_of(mark, sizeof mark), &options, &answer->clock);
 }
 
@@ -152,7 +152,7 @@ static int call_join(struct process *process, const struct op *op, struct answer
     identity_make(id, op->actor, op->to);
     options.id = id;
     options.ttl_ms = op->count;
-    int rc = ls_node_join(process->handle, host_name(op->to), &options, &joined);
+    int rc = ls_node_join(process->handle, sim_host(op->to), &options, &joined);
     if (rc == 0) {
         process->joined = true;
         process->joined_clock = answer->clock = joined.clock;
@@ -173,7 +173,7 @@ static int call_trim(struct process *process, const struct op *op, struct answer
 static int call_change(struct process *process, const struct op *op, struct answer *answer)
 {
     struct ls *handle = process->handle;
-    ls_bytes key = bytes_of_text(key_name(op->writes[0].key));
+    ls_bytes key = bytes_of_text(sim_key(op->writes[0].key));
     switch (op->ask) {
     case ASK_JOIN:
         return call_join(process, op, answer);
@@ -230,7 +230,7 @@ static int call_get(struct sim *sim, struct process *process, const struct op *o
 {
     ls_objects *objects;
     int key = op->writes[0].key;
-    int rc = ls_get(process->handle, bytes_of_text(key_name(key)), &objects);
+    int rc = ls_get(process->handle, bytes_of_text(sim_key(key)), &objects);
     if (rc == 0) {
         const ls_object *object = ls_objects_get(objects, 0);
         oracle_object(sim, key, 0, object->created, object->modified);
@@ -252,8 +252,8 @@ static int call_scan(struct sim *sim, struct process *process)
     }
     for (size_t i = 0; i < ls_objects_count(objects); i++) {
         const ls_object *object = ls_objects_get(objects, i);
-        seen[key_index(object->key)] = true;
-        oracle_object(sim, key_index(object->key), 0, object->created, object->modified);
+        seen[sim_key_index(object->key)] = true;
+        oracle_object(sim, sim_key_index(object->key), 0, object->created, object->modified);
     }
     ls_objects_free(objects);
     for (int i = 0; i < KEYS; i++) {
@@ -321,7 +321,7 @@ static void compare_objects(struct sim *sim, struct process *process)
     for (int i = 0; i < KEYS; i++) {
         if (process->seen[i] != sim->oracle.objects[i].modified) {
             sim_fail(sim, "p%u follows the objects, and has %s as of %llu, not %llu",
-                     process->index, key_name(i), (unsigned long long)process->seen[i],
+                     process->index, sim_key(i), (unsigned long long)process->seen[i],
                      (unsigned long long)sim->oracle.objects[i].modified);
         }
     }
@@ -349,10 +349,10 @@ static void watch_objects(struct sim *sim, struct process *process)
         }
         switch (event) {
         case LS_OBJECT_PUT:
-            process->seen[key_index(object.key)] = object.modified;
+            process->seen[sim_key_index(object.key)] = object.modified;
             break;
         case LS_OBJECT_DELETED:
-            process->seen[key_index(object.key)] = 0;
+            process->seen[sim_key_index(object.key)] = 0;
             break;
         case LS_OBJECT_SYNCED:
             cover(COVER_OBJECTS_SYNCED);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the oracle makes of a commit. It reads every edit as it reaches the disk, keeps a state of its
- * own, and refuses what no sequence of requests can have led to: a clock that is not new, a broken
- * chain, counts that are wrong, a change without its message, a discarded message that is not the
- * oldest, an end of a node that came early, a write of a request that was refused.
+ * What the oracle makes of a commit. It reads every edit as it reaches the disk, keeps a state of
+ * its own, and refuses what no sequence of requests can have led to: a clock that is not new, a
+ * broken chain, counts that are wrong, a change without its message, a discarded message that is
+ * not the oldest, an end of a node that came early, a write of a request that was refused.
  */
 #include <stdlib.h>
 
@@ -24,6 +24,7 @@ void oracle_close(struct oracle *oracle)
     free(oracle->ops);
     free(oracle->log);
     free(oracle->used);
+    oracle_txn_close(oracle);
 }
 
 struct op *oracle_op(struct sim *sim, uint64_t number)
@@ -141,10 +142,9 @@ static struct entry *log_add(struct look *look)
     return entry;
 }
 
-/* A write of an op is seen: it must have been asked for and not refused, and be seen once. */
-static struct op *write_seen(struct look *look, ls_bytes mark, unsigned *part)
+struct op *oracle_write_seen(struct sim *sim, ls_bytes mark, unsigned *part)
 {
-    struct sim *sim = look->sim;
+    const struct oracle *o = &sim->oracle;
     if (mark.size != MARK_SIZE) {
         sim_fail(sim, "something was written that nobody asked for");
     }
@@ -155,11 +155,11 @@ static struct op *write_seen(struct look *look, ls_bytes mark, unsigned *part)
         sim_fail(sim, "op %llu was refused, or is not asked for yet, and is there",
                  UNSIGNED(op->number));
     }
-    if ((op->parts >> *part & 1) != 0 || (op->commit != 0 && op->commit != look->o->commit)) {
+    if ((op->parts >> *part & 1) != 0 || (op->commit != 0 && op->commit != o->commit)) {
         sim_fail(sim, "op %llu was done twice", UNSIGNED(op->number));
     }
     op->parts |= 1U << *part;
-    op->commit = look->o->commit;
+    op->commit = o->commit;
     return op;
 }
 
@@ -171,7 +171,7 @@ static void see_post(struct look *look, struct entry *entry, const struct messag
         sim_fail(sim, "message %llu is not what was posted", UNSIGNED(entry->clock));
     }
     const uint8_t *item = message->object.data;
-    const struct op *op = write_seen(look, bytes_of(item + 2, MARK_SIZE), &part);
+    const struct op *op = oracle_write_seen(sim, bytes_of(item + 2, MARK_SIZE), &part);
     entry->number = op->number;
     if (op->ask != ASK_POST || op->type != entry->type || op->to != entry->to ||
         (entry->actor != NOBODY && entry->actor != op->actor)) {
@@ -203,10 +203,10 @@ static void see_change(struct look *look, struct entry *entry, const struct mess
     entry->there = change.has_value;
     entry->previous = change.previous;
     if (key[0] == KEY_OBJECT) {
-        entry->key = key_index(name);
+        entry->key = sim_key_index(name);
         told = &look->o->objects[entry->key].told;
     } else {
-        entry->host = host_index(name);
+        entry->host = sim_host_index(name);
         told = &look->o->nodes[entry->host].told;
     }
     if (change.previous != *told) {
@@ -244,8 +244,8 @@ static void see_message(struct look *look, ls_bytes key, ls_bytes value)
     entry->event = (char)message.event;
     entry->bytes = key.size + value.size;
     entry->actor = message.has_from_id ? message.from_id[0] - 1 : NOBODY;
-    entry->from = message.from.size > 0 ? host_index(message.from) : NOBODY;
-    entry->to = message.host.size > 0 ? host_index(message.host) : NOBODY;
+    entry->from = message.from.size > 0 ? sim_host_index(message.from) : NOBODY;
+    entry->to = message.host.size > 0 ? sim_host_index(message.host) : NOBODY;
     if (parts.clock != message.clock || parts.type != message.type) {
         sim_fail(sim, "message %llu has the key of another", UNSIGNED(message.clock));
     }
@@ -253,7 +253,7 @@ static void see_message(struct look *look, ls_bytes key, ls_bytes value)
         const struct known_node *node = &o->nodes[entry->from];
         if (!node->there || node->state == NODE_DOWN || node->actor != entry->actor) {
             sim_fail(sim, "message %llu is from %s, whose life is over", UNSIGNED(message.clock),
-                     host_name(entry->from));
+                     sim_host(entry->from));
         }
     }
     if (message.timestamp_ns != process_wall_ns(look->process)) {
@@ -300,7 +300,7 @@ static void see_object(struct look *look, ls_bytes key, ls_bytes value)
     struct ls_error error;
     struct object object;
     unsigned part;
-    int index = key_index(
+    int index = sim_key_index(
         bytes_of((const uint8_t *)key.data + KEY_HEADER_SIZE, key.size - KEY_HEADER_SIZE));
     struct known_object *known = &look->o->objects[index];
     if (value.data == NULL) {
@@ -311,26 +311,26 @@ static void see_object(struct look *look, ls_bytes key, ls_bytes value)
     }
     must(look, record_verify(value, key, &error), &error, "an object");
     must(look, object_decode(&object, value, &error), &error, "an object");
-    const struct op *op = write_seen(look, object.value, &part);
+    const struct op *op = oracle_write_seen(sim, object.value, &part);
     if (op->write_count <= part || op->writes[part].key != index || op->writes[part].del) {
-        sim_fail(sim, "%s is not what was put", key_name(index));
+        sim_fail(sim, "%s is not what was put", sim_key(index));
     }
     if (object.created != (known->there ? known->created : object.modified)) {
-        sim_fail(sim, "%s was created at %llu, and says %llu", key_name(index),
+        sim_fail(sim, "%s was created at %llu, and says %llu", sim_key(index),
                  UNSIGNED(known->created), UNSIGNED(object.created));
     }
     if (op->owned != (object.owner.size > 0)) {
-        sim_fail(sim, "%s has an owner that it was not given", key_name(index));
+        sim_fail(sim, "%s has an owner that it was not given", sim_key(index));
     }
     if (known->there && known->owner != NOBODY &&
-        (object.owner.size == 0 || host_index(object.owner) != known->owner)) {
+        (object.owner.size == 0 || sim_host_index(object.owner) != known->owner)) {
         cover(COVER_OWNER_CHANGED);
     }
     known->there = true;
     known->created = object.created;
     known->modified = object.modified;
     known->number = op->number;
-    known->owner = object.owner.size > 0 ? host_index(object.owner) : NOBODY;
+    known->owner = object.owner.size > 0 ? sim_host_index(object.owner) : NOBODY;
     known->owner_actor = op->actor;
 }
 
@@ -342,10 +342,10 @@ static void see_expiry(struct look *look, int host, const struct known_node *kno
     bool holds = process_silent(look->process, known->joined, &silent_ns);
     cover(COVER_EXPIRED);
     cover(holds ? COVER_EXPIRED_BY_HOLDER : COVER_EXPIRED_BY_OTHER);
-    sim_trace(sim, "  %s is given up, silent for %llu ms", host_name(host),
+    sim_trace(sim, "  %s is given up, silent for %llu ms", sim_host(host),
               UNSIGNED(silent_ns / MS));
     if (silent_ns + MS < known->ttl_ms * MS) {
-        sim_fail(sim, "%s was given up by p%u after %llu ms of its %llu", host_name(host),
+        sim_fail(sim, "%s was given up by p%u after %llu ms of its %llu", sim_host(host),
                  look->process->index, UNSIGNED(silent_ns / MS), UNSIGNED(known->ttl_ms));
     }
 }
@@ -360,7 +360,7 @@ static void see_takeover(struct look *look, int host, const struct known_node *k
     cover(COVER_HOST_TAKEN);
     if (known->state != NODE_DOWN &&
         (look->process->embedded || known->via != look->process->epoch)) {
-        sim_fail(look->sim, "%s was taken over while another held it", host_name(host));
+        sim_fail(look->sim, "%s was taken over while another held it", sim_host(host));
     }
 }
 
@@ -369,7 +369,7 @@ static void see_node(struct look *look, ls_bytes key, ls_bytes value)
     struct sim *sim = look->sim;
     struct ls_error error;
     struct node node;
-    int host = host_index(
+    int host = sim_host_index(
         bytes_of((const uint8_t *)key.data + KEY_HEADER_SIZE, key.size - KEY_HEADER_SIZE));
     struct known_node *known = &look->o->nodes[host];
     if (value.data == NULL) {
@@ -384,10 +384,10 @@ static void see_node(struct look *look, ls_bytes key, ls_bytes value)
     if (known->there && known->joined == node.joined &&
         (node.beat < known->beat || node.clock < known->clock ||
          (known->state == NODE_DOWN && node.state != NODE_DOWN))) {
-        sim_fail(sim, "the life of %s goes back", host_name(host));
+        sim_fail(sim, "the life of %s goes back", sim_host(host));
     }
     if (node.modified == known->modified && node.state != known->state) {
-        sim_fail(sim, "%s changed its state and nobody was told", host_name(host));
+        sim_fail(sim, "%s changed its state and nobody was told", sim_host(host));
     }
     if (known->there && known->joined != node.joined) {
         see_takeover(look, host, known, node.id[0] - 1);
@@ -453,6 +453,10 @@ static void see_control(struct look *look, ls_bytes key, ls_bytes value)
         o->indexed += value.data != NULL ? 1 : UINT64_MAX;
         return;
     }
+    if (txn_name(name, &created)) {
+        oracle_open(sim, look->process, created, value);
+        return;
+    }
     const char *const *fields = control_fields(name);
     if (fields == NULL || value.data == NULL) {
         return;
@@ -501,7 +505,7 @@ static void look_after(struct look *look)
     for (int i = 0; i < KEYS; i++) {
         const struct known_object *object = &o->objects[i];
         if (object->modified != object->told) {
-            sim_fail(sim, "%s is of %llu, the messages say %llu", key_name(i),
+            sim_fail(sim, "%s is of %llu, the messages say %llu", sim_key(i),
                      UNSIGNED(object->modified), UNSIGNED(object->told));
         }
         if (!object->there || object->owner == NOBODY) {
@@ -510,12 +514,12 @@ static void look_after(struct look *look)
         const struct known_node *node = &o->nodes[object->owner];
         owned++;
         if (!node->there || node->state == NODE_DOWN || node->actor != object->owner_actor) {
-            sim_fail(sim, "%s outlived its owner %s", key_name(i), host_name(object->owner));
+            sim_fail(sim, "%s outlived its owner %s", sim_key(i), sim_host(object->owner));
         }
     }
     for (int i = 0; i < HOSTS; i++) {
         if (o->nodes[i].modified != o->nodes[i].told) {
-            sim_fail(sim, "%s is of %llu, the messages say %llu", host_name(i),
+            sim_fail(sim, "%s is of %llu, the messages say %llu", sim_host(i),
                      UNSIGNED(o->nodes[i].modified), UNSIGNED(o->nodes[i].told));
         }
     }
@@ -549,6 +553,9 @@ static void see_edit(struct look *look, const struct disk_edit *edit)
         break;
     case KEY_PRODUCER:
         see_producer(look, edit->key, edit->value);
+        break;
+    case KEY_VERSION:
+        oracle_version(look->sim, look->process, edit->key, edit->value);
         break;
     case KEY_CONTROL:
         see_control(look, edit->key, edit->value);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the oracle makes of an answer as it leaves its process: what it says was done is on the disk,
- * under the clock that it says, in one commit; what it refuses has a reason, and is not there; what
- * was read is what the newest commit holds.
+ * What the oracle makes of an answer as it leaves its process: what it says was done is on the
+ * disk, under the clock that it says, in one commit; what it refuses has a reason, and is not
+ * there; what was read is what the newest commit holds.
  */
 #include "sim.h"
 
@@ -69,7 +69,7 @@ static void check_condition(struct sim *sim, const struct op *op, uint64_t befor
     if ((op->has_if && op->if_modified != before) || (op->nx && before != 0) ||
         (op->xx && before == 0)) {
         sim_fail(sim, "op %llu was done where %s was of %llu, which is not what it wanted",
-                 UNSIGNED(op->number), key_name(op->if_key), UNSIGNED(before));
+                 UNSIGNED(op->number), sim_key(op->if_key), UNSIGNED(before));
     }
 }
 
@@ -169,6 +169,14 @@ static void check_done(struct sim *sim, const struct op *op, const struct answer
     case ASK_LEAVE:
         check_node(sim, op, answer, false);
         break;
+    case ASK_BEGIN:
+    case ASK_TXN_READ:
+    case ASK_COMMIT:
+    case ASK_ABORT:
+    case ASK_RUN:
+    case ASK_TXN_GET:
+        oracle_txn_done(sim, op, answer);
+        break;
     default:
         break;
     }
@@ -198,15 +206,24 @@ static bool refused_with_reason(const struct sim *sim, const struct op *op,
     case LS_ENOTJOINED:
         return !life_goes_on(&sim->oracle, answer->life);
     case LS_ECONFLICT:
-        return op->nx || op->xx || (op->has_if && answer->number != op->if_modified);
+        return op->ask == ASK_RUN || op->nx || op->xx ||
+               (op->has_if && answer->number != op->if_modified);
     case LS_EDUPLICATE:
         return op->seq != 0 && op->seq < answer->number && answer->number <= posted;
     case LS_ESEQGAP:
         return op->seq > answer->number + 1 && answer->number <= posted;
     case LS_ECLOCKJUMP:
         return op->carried > op->clock_submitted + CLOCK_JUMP;
-    case LS_EINVAL: /* an acknowledgement of what is not there yet */
-        return op->ask == ASK_ACK && op->carried > op->clock_submitted;
+    case LS_EINVAL: /* an acknowledgement of what is not there yet, a write that is missing */
+        return (op->ask == ASK_ACK && op->carried > op->clock_submitted) ||
+               (op->ask == ASK_COMMIT && (op->will & ~op->eager) != 0) ||
+               (op->ask == ASK_TXN_GET && op->timestamp > op->clock_submitted);
+    case LS_ENOLOCK: /* `may` are then the keys that were not declared */
+        return (op->ask == ASK_COMMIT || op->ask == ASK_TXN_READ) && op->may != 0;
+    case LS_ETXNEXPIRED:
+        return op->ask == ASK_BEGIN || !oracle_is_open(&sim->oracle, op->timestamp);
+    case LS_ETOOOLD:
+        return op->ask == ASK_TXN_GET && op->timestamp != 0 && op->timestamp < answer->number;
     case LS_EINUSE:
         return op->ask == ASK_JOIN;
     case LS_ENOSPACE:
@@ -283,11 +300,11 @@ void oracle_object(struct sim *sim, int key, int rc, uint64_t created, uint64_t 
 {
     const struct known_object *known = &sim->oracle.objects[key];
     if ((rc == 0) != known->there) {
-        sim_fail(sim, "%s is %s, and was read as %s", key_name(key),
+        sim_fail(sim, "%s is %s, and was read as %s", sim_key(key),
                  known->there ? "there" : "absent", ls_errname(rc));
     }
     if (known->there && (created != known->created || modified != known->modified)) {
-        sim_fail(sim, "%s is of %llu, and was read as of %llu", key_name(key),
+        sim_fail(sim, "%s is of %llu, and was read as of %llu", sim_key(key),
                  UNSIGNED(known->modified), UNSIGNED(modified));
     }
 }

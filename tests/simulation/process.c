@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A server, without its sockets: connections whose requests are taken in order, writes that go to
- * the sequencer, reads that wait for the writes before them, nodes that are bound to connections and
- * looked after, retention, and watches that are cursors.
+ * the sequencer, reads that wait for the writes before them, nodes that are bound to connections
+ * and looked after, retention, and watches that are cursors.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -13,6 +13,11 @@
 static uint64_t now_ms(const struct process *process)
 {
     return process_monotonic_ns(process) / MS;
+}
+
+static uint64_t monotonic_clock(void *context)
+{
+    return now_ms(context);
 }
 
 static uint64_t wall_clock(void *context)
@@ -30,7 +35,7 @@ void process_timer(struct sim *sim, struct process *process, uint64_t delay_ns,
 
 /* ---- requests ---- */
 
-static struct pending *pending_new(struct process *process, enum purpose purpose)
+struct pending *pending_new(struct process *process, enum purpose purpose)
 {
     struct pending *pending = sim_memory(calloc(1, sizeof *pending));
     pending->purpose = purpose;
@@ -48,10 +53,11 @@ static void pending_free(struct process *process, struct pending *pending)
         link = &(*link)->next;
     }
     *link = pending->next;
+    txn_call_free(&pending->call);
     free(pending);
 }
 
-static void submit(struct sim *sim, struct process *process, struct pending *pending)
+void process_submit(struct sim *sim, struct process *process, struct pending *pending)
 {
     sequencer_submit(process->sequencer, &pending->request, &pending->request);
     if (!process->stepping) {
@@ -126,9 +132,20 @@ static void answer_client(struct sim *sim, struct process *process, const struct
     for (size_t i = 0; i < op->write_count; i++) {
         answer.clocks[i] = pending->operations[i].clock;
     }
+    if (is_transaction(op->ask) && r->status == 0) {
+        answer_fill_txn(&answer, pending, op);
+    }
     oracle_answered(sim, op, &answer);
     if (connection->number != pending->connection || connection->closed) {
+        if (op->ask == ASK_BEGIN && r->status == 0) {
+            process_release(sim, process, r->clock);
+        }
         return;
+    }
+    if (op->ask == ASK_BEGIN && r->status == 0) {
+        connection->txn = r->clock;
+    } else if ((op->ask == ASK_COMMIT || op->ask == ASK_ABORT) && r->status == 0) {
+        connection->txn = 0;
     }
     if (op->ask == ASK_JOIN && r->status == 0) {
         bind(sim, process, connection, pending);
@@ -175,7 +192,11 @@ static void deliver(struct sim *sim, struct process *process)
         case FOR_EPOCH:
             process->epoch = r->clock;
             break;
+        case FOR_TICK:
+            process->ticking = false;
+            break;
         case FOR_RENEWAL:
+        case FOR_RELEASE:
             break;
         }
         pending_free(process, pending);
@@ -221,7 +242,8 @@ static void answer_read(struct sim *sim, struct process *process, unsigned clien
 
 static bool is_write(const struct op *op)
 {
-    return op->ask <= ASK_ACK || op->ask == ASK_PUT || op->ask == ASK_DEL || op->ask == ASK_TXN;
+    return op->ask <= ASK_ACK || op->ask == ASK_PUT || op->ask == ASK_DEL || op->ask == ASK_TXN ||
+           is_transaction(op->ask);
 }
 
 /* Writes go to the sequencer as they come; a read waits for the writes before it, and all else for
@@ -245,20 +267,27 @@ static void take_requests(struct sim *sim, struct process *process, unsigned cli
         pending->client = client;
         pending->connection = connection->number;
         pending->op = op->number;
-        request_fill(process, pending, op);
+        if (is_transaction(op->ask)) {
+            request_fill_txn(pending, op);
+        } else {
+            request_fill(process, pending, op);
+        }
         if (connection->life.joined != 0 && op->ask != ASK_JOIN) {
             pending->life = connection->life;
             pending->request.as = &pending->life;
         }
         connection->pending++;
         oracle_submitted(sim, op);
-        submit(sim, process, pending);
+        process_submit(sim, process, pending);
     }
 }
 
 static void connection_end(struct sim *sim, struct process *process, struct connection *connection)
 {
     unbind(process, connection);
+    if (connection->txn != 0 && !disk_killed(process->store)) {
+        process_release(sim, process, connection->txn);
+    }
     inbox_clear(sim, &connection->in);
     *connection = (struct connection){.number = 0};
 }
@@ -379,7 +408,7 @@ static void renew(void *context, const struct binding *binding)
     pending->life = *binding;
     pending->request.kind = REQUEST_NODE_BEAT;
     pending->request.as = &pending->life;
-    submit(looking->sim, looking->process, pending);
+    process_submit(looking->sim, looking->process, pending);
 }
 
 static void expire(void *context, const struct node *node)
@@ -390,10 +419,10 @@ static void expire(void *context, const struct node *node)
     pending->held = heard(looking->process, node->joined, &heard_ns);
     pending->silent_ns = looking->sim->kernel.now_ns - heard_ns;
     pending->request.kind = REQUEST_NODE_EXPIRE;
-    pending->request.in.expire.host = bytes_of_text(host_name(host_index(node->host)));
+    pending->request.in.expire.host = bytes_of_text(sim_host(sim_host_index(node->host)));
     pending->request.in.expire.joined = node->joined;
     pending->request.in.expire.beat = node->beat;
-    submit(looking->sim, looking->process, pending);
+    process_submit(looking->sim, looking->process, pending);
 }
 
 void process_presence(struct sim *sim, struct process *process)
@@ -421,7 +450,7 @@ void process_retain(struct sim *sim, struct process *process)
     pending->request.kind = REQUEST_RETAIN;
     pending->request.in.retain.keep = *keep;
     process->retaining = true;
-    submit(sim, process, pending);
+    process_submit(sim, process, pending);
 }
 
 /* ---- life ---- */
@@ -440,6 +469,13 @@ void process_start(struct sim *sim, struct process *process)
     if (rc == 0) {
         sequencer_set_time(process->sequencer, wall_clock, process);
         rc = presence_open(&process->presence);
+    }
+    if (rc == 0) {
+        const struct txn_options options = {.shards = 3,
+                                            .history_age_ms = sim->weather.history_ms,
+                                            .now_ms = monotonic_clock,
+                                            .now_context = process};
+        rc = txn_open(&process->txn, process->sequencer, &options, &error);
     }
     struct pending *epoch = pending_new(process, FOR_EPOCH);
     epoch->request.kind = REQUEST_EPOCH;
@@ -460,6 +496,7 @@ void process_start(struct sim *sim, struct process *process)
     }
     process_timer(sim, process, draw(sim, 50 * MS), EVENT_PRESENCE);
     process_timer(sim, process, draw(sim, 250 * MS), EVENT_RETAIN);
+    process_timer(sim, process, draw(sim, 20 * MS), EVENT_TICK);
 }
 
 void process_crash(struct sim *sim, struct process *process)
@@ -478,6 +515,8 @@ void process_crash(struct sim *sim, struct process *process)
     process->presence = NULL;
     sequencer_close(process->sequencer);
     process->sequencer = NULL;
+    txn_close(process->txn);
+    process->txn = NULL;
     if (process->store != NULL) {
         store_close(process->store);
         process->store = NULL;
@@ -485,7 +524,7 @@ void process_crash(struct sim *sim, struct process *process)
     while (process->pendings != NULL) {
         pending_free(process, process->pendings);
     }
-    process->stepping = process->retaining = false;
+    process->stepping = process->retaining = process->ticking = false;
     process->epoch = 0;
     sim_process_gone(sim, process);
 }

@@ -6,7 +6,15 @@
 
 #include "sim.h"
 
-enum purpose { FOR_CLIENT, FOR_RENEWAL, FOR_EXPIRY, FOR_RETENTION, FOR_EPOCH };
+enum purpose {
+    FOR_CLIENT,
+    FOR_RENEWAL,
+    FOR_EXPIRY,
+    FOR_RETENTION,
+    FOR_EPOCH,
+    FOR_RELEASE,
+    FOR_TICK
+};
 
 /* A request that the sequencer has, with what it points to. */
 struct pending {
@@ -24,6 +32,11 @@ struct pending {
     struct object_operation operations[OPS_TXN];
     uint8_t marks[OPS_TXN][MARK_SIZE];
     uint8_t item[ITEM_SIZE];
+    struct txn_call call;
+    ls_bytes keys[4][OPS_TXN];
+    struct txn_value values[VALUES_MAX];
+    struct txn_write writes[OPS_TXN];
+    struct txn_op ops[OPS_TXN];
 };
 
 /* Schedules an event of the process. */
@@ -34,8 +47,18 @@ void process_timer(struct sim *sim, struct process *process, uint64_t delay_ns,
 void request_fill(struct process *process, struct pending *pending, const struct op *op);
 
 /* process.c */
+struct pending *pending_new(struct process *process, enum purpose purpose);
+void process_submit(struct sim *sim, struct process *process, struct pending *pending);
 void process_send(struct sim *sim, struct process *process, struct connection *connection,
                   unsigned client, uint32_t packet);
+
+/* process_txn.c: calls made of ops, and answers of calls. */
+void request_fill_txn(struct pending *pending, const struct op *op);
+void answer_fill_txn(struct answer *answer, const struct pending *pending, const struct op *op);
+/* The owner of the transaction is gone. */
+void process_release(struct sim *sim, struct process *process, uint64_t timestamp);
+/* Another process committed: what waits here may go on. */
+void process_tick_others(struct sim *sim, struct process *process);
 
 /* process_read.c: a page of the box, with *oldest where it is LS_ECOMPACTED; an object; all. */
 int process_read_box(struct sim *sim, struct process *process, uint64_t from, struct packet *page,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a server reads for its clients, through the real readers, and watches as cursors. What comes out
- * must be what the newest commit holds.
+ * What a server reads for its clients, through the real readers, and watches as cursors. What comes
+ * out must be what the newest commit holds.
  */
 #include "process.h"
 
@@ -48,7 +48,7 @@ void process_read_object(struct sim *sim, struct process *process, const struct 
         return;
     }
     answer->status =
-        object_read(&reading, bytes_of_text(key_name(op->writes[0].key)), &object, &error);
+        object_read(&reading, bytes_of_text(sim_key(op->writes[0].key)), &object, &error);
     if (answer->status == 0 || answer->status == LS_ENOTFOUND) {
         oracle_object(sim, op->writes[0].key, answer->status, object.created, object.modified);
     }
@@ -70,8 +70,8 @@ void process_read_objects(struct sim *sim, struct process *process, struct answe
     int rc = objects_open(&cursor, &reading, bytes_of(NULL, 0), bytes_of(NULL, 0), &error);
     if (rc == 0) {
         while ((rc = objects_next(&cursor, &key, &object, &error)) > 0) {
-            seen[key_index(key)] = true;
-            oracle_object(sim, key_index(key), 0, object.created, object.modified);
+            seen[sim_key_index(key)] = true;
+            oracle_object(sim, sim_key_index(key), 0, object.created, object.modified);
         }
         objects_end(&cursor);
     }
@@ -118,6 +118,7 @@ static bool watch_on(struct sim *sim, struct process *process, struct connection
 void process_watch(struct sim *sim, struct process *process)
 {
     bool more = false;
+    process_tick_others(sim, process);
     for (unsigned i = 0; i < CLIENTS; i++) {
         struct connection *connection = &process->connections[i];
         if (connection->watching) {

@@ -13,12 +13,12 @@ static void fill_txn(struct pending *pending, const struct op *op)
     for (unsigned i = 0; i < op->write_count; i++) {
         mark_make(pending->marks[i], op, i);
         pending->operations[i] =
-            (struct object_operation){.key = bytes_of_text(key_name(op->writes[i].key)),
+            (struct object_operation){.key = bytes_of_text(sim_key(op->writes[i].key)),
                                       .value = bytes_of(pending->marks[i], MARK_SIZE),
                                       .del = op->writes[i].del};
     }
     if (op->has_if) {
-        pending->condition = (struct object_condition){.key = bytes_of_text(key_name(op->if_key)),
+        pending->condition = (struct object_condition){.key = bytes_of_text(sim_key(op->if_key)),
                                                        .modified = op->if_modified};
         r->in.txn.conditions = &pending->condition;
         r->in.txn.condition_count = 1;
@@ -38,18 +38,18 @@ static void fill_post(struct pending *pending, const struct op *op)
     r->in.post.seq = op->seq;
     r->in.post.object = bytes_of(pending->item, ITEM_SIZE);
     if (op->to != NOBODY) {
-        r->in.post.to = bytes_of_text(host_name(op->to));
+        r->in.post.to = bytes_of_text(sim_host(op->to));
     }
 }
 
 void request_fill(struct process *process, struct pending *pending, const struct op *op)
 {
     struct request *r = &pending->request;
-    ls_bytes key = bytes_of_text(key_name(op->writes[0].key));
+    ls_bytes key = bytes_of_text(sim_key(op->writes[0].key));
     switch (op->ask) {
     case ASK_JOIN:
         r->kind = REQUEST_NODE_JOIN;
-        r->in.join.host = bytes_of_text(host_name(op->to));
+        r->in.join.host = bytes_of_text(sim_host(op->to));
         identity_make(r->in.join.id, op->actor, op->to);
         r->in.join.ttl_ms = op->count;
         r->in.join.via = process->epoch;

@@ -209,6 +209,7 @@ static void draw_weather(struct sim *sim)
     w->badness = chance_of(1, 4 + draw(sim, 8));
     w->full = one_in(sim, 2) ? chance_of(1, 4 + draw(sim, 10)) : 0;
     w->cut = one_in(sim, 2) ? chance_of(1, 5 + draw(sim, 20)) : 0;
+    w->history_ms = draw(sim, 3000);
     w->stall = one_in(sim, 2) ? chance_of(1, 5 + draw(sim, 20)) : 0;
     for (unsigned i = 0; i < PROCESSES; i++) {
         struct process *process = &sim->processes[i];
@@ -361,6 +362,9 @@ static void to_process(struct sim *sim, struct process *process, const struct ke
         break;
     case EVENT_WATCH:
         process_watch(sim, process);
+        break;
+    case EVENT_TICK:
+        process_tick(sim, process);
         break;
     default:
         assert(event->kind == EVENT_CALL);

@@ -18,6 +18,7 @@
 #include "model/kernel.h"
 #include "sequencer/presence.h"
 #include "sequencer/sequencer.h"
+#include "txn/txn.h"
 
 #define PROCESSES  3                     /* kernel nodes from 0 on */
 #define CLIENTS    5                     /* kernel nodes from PROCESSES on */
@@ -25,7 +26,8 @@
 #define HOSTS      7                     /* enough for all, and some want the same */
 #define KEYS       16
 #define IDENTITIES (ACTORS * HOSTS) /* an actor is another node, with another id, at each host */
-#define OPS_TXN    3
+#define OPS_TXN    4
+#define COUNTERS   4  /* the last keys hold numbers, where transactions use them */
 #define PAGE       12 /* messages in one answer to a read */
 #define PIPELINE   3  /* requests of a connection under way */
 #define NOWHERE    UINT32_MAX
@@ -53,6 +55,12 @@ enum ask {
     ASK_GET,
     ASK_SCAN,
     ASK_WATCH,
+    ASK_BEGIN,
+    ASK_TXN_READ,
+    ASK_COMMIT,
+    ASK_ABORT,
+    ASK_RUN,
+    ASK_TXN_GET,
     ASKS
 };
 
@@ -61,7 +69,20 @@ extern const char *const ask_names[ASKS];
 struct op_write {
     int key;
     bool del;
+    enum txn_op_kind step; /* ASK_RUN */
+    uint64_t check_number; /* TXN_OP_CHECK: the write that must be there; 0: none must */
+    unsigned check_part;
 };
+
+/* What a transaction read: the write, or the number of a counter. */
+struct read_value {
+    bool absent;
+    uint64_t number;
+    unsigned part;
+    uint64_t counter;
+};
+
+#define VALUES_MAX OPS_TXN
 
 /* One thing asked for, whoever carries it out, and what has become of it. Its number is in what it
  * writes, so that the oracle knows it again. */
@@ -86,6 +107,8 @@ struct op {
     uint64_t if_modified;
     size_t write_count;
     struct op_write writes[OPS_TXN]; /* ASK_PUT, ASK_DEL, ASK_GET: the first */
+    uint64_t timestamp;              /* of the transaction; ASK_TXN_GET: 0 for now */
+    unsigned eager, lazy, will, may; /* sets of keys; what is read is in `eager` */
 
     unsigned submitted; /* copies given to a sequencer */
     unsigned refused;   /* of these */
@@ -101,6 +124,7 @@ struct answer {
     uint64_t number; /* JOIN: last seq; TRIM: discarded; a refusal: the error's number */
     uint64_t clocks[OPS_TXN];
     uint64_t life; /* in which it was asked for: the clock of its join; 0: nobody's */
+    struct read_value values[VALUES_MAX]; /* of the keys in `eager`, or of each step */
 };
 
 /* ---- what the world is like: drawn from the seed ---- */
@@ -114,12 +138,13 @@ struct weather {
     uint64_t think_ns;  /* between what a client asks */
     uint64_t gather_ns; /* before a batch */
     uint64_t flush_ns;
-    uint64_t crash;   /* chance at each flush */
-    uint64_t fault;   /* chance at each call of a store, in bad times */
-    uint64_t badness; /* chance that a process has bad times, at each turn of the weather */
-    uint64_t full;    /* chance of a full disk, at each turn of the weather */
-    uint64_t cut;     /* chance of a partition, likewise */
-    uint64_t stall;   /* chance that a process or client stops for a while, likewise */
+    uint64_t crash;      /* chance at each flush */
+    uint64_t fault;      /* chance at each call of a store, in bad times */
+    uint64_t badness;    /* chance that a process has bad times, at each turn of the weather */
+    uint64_t full;       /* chance of a full disk, at each turn of the weather */
+    uint64_t cut;        /* chance of a partition, likewise */
+    uint64_t history_ms; /* of the transactions */
+    uint64_t stall;      /* chance that a process or client stops for a while, likewise */
 };
 
 /* ---- packets that arrive in any order, and are taken in the order sent ---- */
@@ -147,6 +172,7 @@ struct connection {
     uint64_t waiting[2 * PIPELINE];
     bool watching;
     uint64_t next; /* of the watch */
+    uint64_t txn;  /* the open transaction; 0: none */
 };
 
 struct pending;
@@ -166,6 +192,8 @@ struct process {
     /* Served. */
     struct sequencer *sequencer;
     struct presence *presence;
+    struct txn *txn;
+    bool ticking;  /* a tick of the transactions is on its way */
     bool stepping; /* a step is scheduled, or its answers are */
     bool retaining;
     struct connection connections[CLIENTS];
@@ -211,6 +239,11 @@ struct client {
     bool doubt_sent; /* on this connection */
     unsigned doubt_copies;
     uint64_t clock; /* its own */
+    bool blocked;   /* it waits for a transaction */
+    uint64_t txn;   /* open; 0: none */
+    unsigned reads; /* the keys that it declared */
+    unsigned will;
+    unsigned may;
     bool watching;
     bool asked_watch;
     uint64_t next;      /* of its watch */
@@ -269,7 +302,41 @@ struct known_producer {
     uint64_t clock;
 };
 
+/* A version of a key of the transactions; what was collected stays known here. */
+struct known_version {
+    uint64_t timestamp;
+    bool deleted;
+    bool collected;
+    struct read_value value;
+};
+
+struct known_versions {
+    struct known_version *items; /* by timestamp */
+    size_t count;
+    size_t capacity;
+};
+
+/* A read that was answered: everything below `bound`, of which `timestamp` was the newest. */
+struct known_read {
+    int key;
+    uint64_t bound;
+    uint64_t timestamp;
+};
+
+struct known_txn {
+    uint64_t timestamp;
+    uint64_t since_ns;
+    uint64_t ttl_ms;
+};
+
 struct oracle {
+    struct known_versions versions[KEYS];
+    struct known_read *reads;
+    size_t read_count;
+    size_t read_capacity;
+    struct known_txn *txns; /* open */
+    size_t txn_count;
+    size_t txn_capacity;
     struct entry *log;
     size_t log_count;
     size_t log_capacity;
@@ -347,6 +414,7 @@ enum event_kind {
     EVENT_FLUSHED, /* and hands out what is done */
     EVENT_PRESENCE,
     EVENT_RETAIN,
+    EVENT_TICK,  /* its transactions */
     EVENT_WATCH, /* a commit was made somewhere: watches read on */
     EVENT_CALL,  /* an embedded process does something */
     EVENT_START, /* a process comes up; value: its index */
@@ -412,9 +480,23 @@ void oracle_read(struct sim *sim, uint64_t from, size_t most, int rc, uint64_t o
 void oracle_object(struct sim *sim, int key, int rc, uint64_t created, uint64_t modified);
 /* Whether the process may discard this entry, the oldest, now. */
 bool process_may_discard(struct sim *sim, struct process *process, const struct entry *entry);
-/* Whether the process holds, or held when it found it late, this life, and for how long it had heard
- * nothing of it then. */
+/* Whether the process holds, or held when it found it late, this life, and for how long it had
+ * heard nothing of it then. */
 bool process_silent(const struct process *process, uint64_t joined, uint64_t *silent_ns);
+/* A write of an op is seen in a commit: it must have been asked for and not refused, and be seen
+ * once. */
+struct op *oracle_write_seen(struct sim *sim, ls_bytes mark, unsigned *part);
+
+/* oracle_txn.c: edits of versions and of open transactions, and answers about them. */
+void oracle_version(struct sim *sim, struct process *process, ls_bytes key, ls_bytes value);
+void oracle_open(struct sim *sim, struct process *process, uint64_t timestamp, ls_bytes record);
+void oracle_txn_done(struct sim *sim, const struct op *op, const struct answer *answer);
+bool oracle_is_open(const struct oracle *oracle, uint64_t timestamp);
+bool is_counter(int key);
+struct read_value value_read(int key, ls_bytes value, bool absent);
+void oracle_txn_close(struct oracle *oracle);
+/* Whether the process ends this transaction because somebody asked for it. */
+bool process_ends(const struct process *process, uint64_t timestamp);
 /* The whole store, from its records alone. */
 void oracle_audit(struct sim *sim);
 
@@ -429,6 +511,7 @@ void process_flushed(struct sim *sim, struct process *process);
 void process_presence(struct sim *sim, struct process *process);
 void process_retain(struct sim *sim, struct process *process);
 void process_watch(struct sim *sim, struct process *process);
+void process_tick(struct sim *sim, struct process *process);
 /* What the loop does while the sequencer flushes. */
 void process_meanwhile(struct sim *sim, struct process *process);
 
@@ -446,10 +529,15 @@ void client_think(struct sim *sim, struct client *client);
 void client_packet(struct sim *sim, struct client *client, uint32_t packet);
 /* Makes what a client or a handle that is joined (or not) may ask next. */
 struct op *ask_anything(struct sim *sim, int actor, bool joined, uint64_t clock);
-const char *host_name(int host);
-int host_index(ls_bytes host);
-const char *key_name(int key);
-int key_index(ls_bytes key);
+
+/* client_txn.c: what a client does with transactions. */
+struct op *ask_transaction(struct sim *sim, struct client *client);
+void heard_transaction(struct client *client, const struct op *op, const struct answer *answer);
+bool is_transaction(enum ask ask);
+const char *sim_host(int host);
+int sim_host_index(ls_bytes host);
+const char *sim_key(int key);
+int sim_key_index(ls_bytes key);
 int identity(int actor, int host);
 void identity_make(uint8_t id[16], int actor, int host);
 int identity_of(const uint8_t id[16]);

@@ -2,8 +2,8 @@
 /*
  * simulate [--seed N] [--runs R | --seconds S] [--trace] [--cover] [--complete]: runs seeds from N
  * on, R of them or as many as fit in S seconds. The first runs twice and must come out the same.
- * Exit 1 with the seed and the last events where something does not hold; with --complete also where
- * something was never reached.
+ * Exit 1 with the seed and the last events where something does not hold; with --complete also
+ * where something was never reached.
  */
 #include <signal.h>
 #include <stdlib.h>
