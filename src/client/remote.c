@@ -196,6 +196,12 @@ const struct backend backend_remote = {
     .object_watch_next = remote_object_watch_next,
     .object_watch_close = remote_object_watch_close,
     .commit = remote_commit,
+    .txn_begin = remote_txn_begin,
+    .txn_read = remote_txn_read,
+    .txn_commit = remote_txn_commit,
+    .txn_abort = remote_txn_abort,
+    .txn_execute = remote_txn_execute,
+    .txn_get = remote_txn_get,
     .relay_send = remote_relay_send,
     .relay_next = remote_relay_next,
 };

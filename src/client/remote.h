@@ -135,4 +135,17 @@ int remote_commit(struct ls *handle, const struct object_condition *conditions,
                   size_t condition_count, struct object_operation *operations,
                   size_t operation_count, struct ls_error *error);
 
+/* remote_txn.c */
+int remote_txn_begin(struct ls_transaction *transaction, struct ls_error *error);
+int remote_txn_read(struct ls_transaction *transaction, struct txn_item *item,
+                    struct ls_error *error);
+int remote_txn_commit(struct ls_transaction *transaction, struct ls_error *error);
+void remote_txn_abort(struct ls_transaction *transaction);
+int remote_txn_execute(struct ls *handle, const ls_txn_operation *operations, size_t count,
+                       struct ls_values *out, struct ls_error *error);
+int remote_txn_get(struct ls *handle, uint64_t timestamp, const ls_bytes *keys, size_t count,
+                   struct ls_values *out, struct ls_error *error);
+int remote_txn_explain(struct ls *handle, uint64_t timestamp, ls_txn_info *info,
+                       struct ls_txn_marks *out, struct ls_error *error);
+
 #endif
