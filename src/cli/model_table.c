@@ -16,8 +16,8 @@ static void print_row(const struct run_result *result, uint32_t fastest, uint32_
     run_rate_text(result, node, rate);
     decimal_mean(tally->jump_sum, tally->ticks, jump);
     decimal_mean(tally->queue_sum, tally->ticks, queue);
-    printf("%7u %7s %8" PRIu64 " %7" PRIu64 " %8" PRIu64 " %9" PRIu64 " %5" PRIu64
-           " %7s %6u %8s %7" PRId64 "\n",
+    printf("%7u %6s %7" PRIu64 " %6" PRIu64 " %8" PRIu64 " %8" PRIu64 " %4" PRIu64
+           " %6s %5u %7s %6" PRId64 "\n",
            node + 1, rate, tally->ticks, tally->sent, tally->received, tally->clock,
            tally->max_jump, jump, tally->max_queue, queue, run_drift(result, fastest, node));
 }
@@ -29,9 +29,8 @@ void model_print_table(const struct cli *cli, const struct run_result *result)
     uint64_t ticks = 0;
     char seconds[DECIMAL_TEXT_SIZE];
 
-    printf("%s                                                   jump           queue\n"
-           "   node    rate    ticks    sent received     clock   max    mean    max     mean   "
-           "drift%s\n",
+    printf("%s                                                       jump         queue\n"
+           "   node   rate   ticks   sent received    clock  max   mean   max    mean  drift%s\n",
            cli_colour(cli, COLOUR_BOLD), cli_colour(cli, COLOUR_NONE));
     for (uint32_t i = 0; i < rows; i++) {
         print_row(result, fastest, i);

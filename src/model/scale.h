@@ -6,8 +6,8 @@
  * a node takes one message from its queue, where there is one, and witnesses it; else its clock
  * ticks and it does something internal or sends: to the first of its peers, to the second, or to
  * all. Its peers are all other nodes, or the `peers` that follow it in a ring. A message carries
- * the clock it was sent at. What happens at one instant is decided before what was sent at that instant
- * arrives anywhere.
+ * the clock it was sent at. What happens at one instant is decided before what was sent at that
+ * instant arrives anywhere.
  *
  * One seed determines a run. Nothing here writes a file; each tick is handed to the caller.
  */
