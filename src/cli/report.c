@@ -173,7 +173,9 @@ static int say(const struct cli *cli, const struct reporting *reporting,
         json_number(&json, "messages", messages);
         json_number(&json, "nodes", report->nodes_count);
         json_bool(&json, "whole", report->interrupted.size == 0);
-        return json_print(&json);
+        int status = json_print(&json);
+        buf_free(&json.text);
+        return status;
     }
     if (messages == 0) {
         printf("%s: there are no messages there\n", reporting->file);
