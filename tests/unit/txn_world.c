@@ -6,7 +6,9 @@
 
 static uint64_t world_now_ms(void *context)
 {
-    return ((const struct world *)context)->now_ms;
+    struct world *world = context;
+    world->now_ms += world->running;
+    return world->now_ms;
 }
 
 static uint64_t world_now_ns(void *context)
@@ -235,6 +237,16 @@ void world_expect(struct world *world, size_t process, const char *key, const ch
     world_run(world, process, &job, 0);
     assert_value(&job.values[0], value);
     job_free(&job);
+}
+
+bool txn_value_text(char out[VALUE_TEXT_SIZE], const struct txn_value *value)
+{
+    assert_true(value->value.size < VALUE_TEXT_SIZE);
+    if (value->value.size > 0) {
+        memcpy(out, value->value.data, value->value.size);
+    }
+    out[value->value.size] = '\0';
+    return !value->absent;
 }
 
 bool value_is(const struct txn_value *value, const char *text)

@@ -12,6 +12,7 @@
 
 #define WORLD_PROCESSES 3
 #define JOB_KEYS        8
+#define VALUE_TEXT_SIZE 32
 
 struct process {
     struct sequencer *sequencer;
@@ -23,6 +24,7 @@ struct world {
     size_t count;
     struct process processes[WORLD_PROCESSES];
     uint64_t now_ms;
+    bool running; /* each look at the time moves it by a millisecond */
     uint64_t history_age_ms;
     uint64_t open_max;
 };
@@ -74,6 +76,8 @@ void world_commit(struct world *world, size_t process, uint64_t timestamp, const
 /* Reads with GET, now; asserts the value, NULL for absent. */
 void world_expect(struct world *world, size_t process, const char *key, const char *value);
 
+/* As a string; false where it is absent. */
+bool txn_value_text(char out[VALUE_TEXT_SIZE], const struct txn_value *value);
 bool value_is(const struct txn_value *value, const char *text);
 #define assert_value(value, text) assert_value_at(value, text, __FILE__, __LINE__)
 void assert_value_at(const struct txn_value *value, const char *text, const char *file, int line);
