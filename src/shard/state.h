@@ -86,7 +86,7 @@ struct mark {
     struct link readers; /* among the readers of a version */
     struct transaction *of;
     struct key *key;
-    struct version *version; /* its own, as long as it is open or the transaction is not passed */
+    struct version *version; /* its own, until it is written and the transaction passed */
     uint64_t hash;           /* the key's */
     uint8_t kinds;
     uint8_t read;  /* enum read_state */

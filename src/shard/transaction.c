@@ -98,14 +98,27 @@ void transaction_settle(struct ls_shard *shard, struct transaction *transaction)
     }
 }
 
+/* Its written version is now one that others may drop. */
+static void mark_collect(struct ls_shard *shard, struct mark *mark)
+{
+    struct version *version = mark->version;
+    if (version != NULL && !version_is_open(version)) {
+        mark->version = NULL;
+        version_collect(shard, mark->key, version);
+    }
+}
+
 void transaction_hear(struct ls_shard *shard, struct transaction *transaction)
 {
     assert(!transaction->heard && !transaction->passed);
     transaction->heard = true;
-    for (uint32_t i = 0; transaction->open != 0 && i < transaction->mark_count; i++) {
+    for (uint32_t i = 0; i < transaction->mark_count; i++) {
         struct mark *mark = &transaction->marks[i];
         if (mark->read == READ_UNASKED || mark->read == READ_ASKED) {
             read_hear(shard, mark);
+        }
+        if (shard->stored) {
+            mark_collect(shard, mark);
         }
     }
 }
@@ -115,12 +128,7 @@ void transaction_pass(struct ls_shard *shard, struct transaction *transaction)
     assert(transaction->heard && !transaction->passed);
     transaction->passed = true;
     for (uint32_t i = 0; i < transaction->mark_count; i++) {
-        struct mark *mark = &transaction->marks[i];
-        if (mark->version != NULL && !version_is_open(mark->version)) {
-            struct version *version = mark->version;
-            mark->version = NULL;
-            version_collect(shard, mark->key, version);
-        }
+        mark_collect(shard, &transaction->marks[i]);
     }
     if (transaction->open == 0) {
         transaction_forget(shard, transaction);

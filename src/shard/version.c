@@ -3,7 +3,7 @@
  * Versions on the timeline of a key: placed open, then written or given up, and dropped once nobody
  * can ask for them. A version goes when the next one has its value and is below `collected`, and no
  * read that was heard still sees it. Where the caller keeps the versions, one that was written
- * stays only as long as an older one is open, to stand before it.
+ * stays only as long as an older one is open, or may still be placed, to stand before it.
  */
 #include <assert.h>
 #include <stddef.h>
@@ -94,11 +94,14 @@ static void version_try_drop(struct ls_shard *shard, struct key *key, struct ver
     }
 }
 
-/* With `stored`: what was written stands only before what is open. */
+/* With `stored`: what was written stands only before what is open, or may still come in. */
 static void stored_trim(struct ls_shard *shard, struct key *key)
 {
-    while (key->timeline.first != NULL && !version_is_open(version_of(key->timeline.first))) {
-        version_remove(shard, key, version_of(key->timeline.first));
+    struct version *first = version_of(key->timeline.first);
+    while (first != NULL && !version_is_open(first) &&
+           first->stamp.timestamp <= shard->heard_all_writes) {
+        version_remove(shard, key, first);
+        first = version_of(key->timeline.first);
     }
 }
 
@@ -113,7 +116,8 @@ void version_collect(struct ls_shard *shard, struct key *key, struct version *ve
         version_try_drop(shard, key, prev);
         version_try_drop(shard, key, version);
     }
-    version_try_drop(shard, key, version_of(key->timeline.first)); /* absent, and now the first */
+    /* An absent one that is now the first means nothing any longer. */
+    version_try_drop(shard, key, version_of(key->timeline.first));
 }
 
 /* ---- writing ---- */
@@ -169,12 +173,12 @@ bool version_write(struct ls_shard *shard, struct mark *mark, enum ls_shard_cont
                      : content == LS_SHARD_VALUE ? VERSION_VALUE
                                                  : VERSION_ABSENT;
     shard->versions++;
-    bool passed = mark->of->passed;
-    if (shard->stored || passed) {
+    bool settled = shard->stored ? mark->of->heard : mark->of->passed;
+    if (settled) {
         mark->version = NULL;
     }
     readers_answer(shard, &version->readers, version, content, value);
-    if (shard->stored || passed) {
+    if (settled) {
         version_collect(shard, key, version);
     }
     return true;

@@ -44,12 +44,13 @@ bool shard_collect(struct ls_shard *shard, size_t steps)
 
 static void hear_all_writes(struct ls_shard *shard, uint64_t timestamp)
 {
-    shard->heard_all_writes = timestamp;
     while (shard->unheard != NULL && shard->unheard->timestamp <= timestamp) {
         struct transaction *transaction = transaction_of(shard->unheard);
         shard->unheard = transaction->stamp.next;
+        shard->heard_all_writes = transaction->stamp.timestamp;
         transaction_hear(shard, transaction);
     }
+    shard->heard_all_writes = timestamp;
 }
 
 /* Brings both marks of the shard up to what the workers say, and does what follows. */
