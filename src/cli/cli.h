@@ -168,6 +168,7 @@ extern const struct command command_put;
 extern const struct command command_del;
 extern const struct command command_scan;
 extern const struct command command_clock;
+extern const struct command command_txn;
 extern const struct command command_relay;
 extern const struct command command_model;
 extern const struct command command_bench;
