@@ -4,11 +4,11 @@
 
 const PALETTES = {
   light: {
-    nodes: ['#0072b2', '#c44e00', '#007a5a', '#a8478a', '#8a5c00', '#2f8fce', '#6246b0', '#4b4b4b'],
+    nodes: ['#0072b2', '#c44e00', '#007a5a', '#a8478a', '#8a5c00', '#0e7c96', '#6246b0', '#4b4b4b'],
     text: '#1b2330',
     quiet: '#5b6575',
     grid: '#e3e7ed',
-    ideal: '#7a8494',
+    ideal: '#6a7482',
     back: '#ffffff',
     past: '#0072b2',
     future: '#c44e00',
