@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The directory of a run: what is made, what is left alone, and what is left where something fails. */
+/* The directory of a run: what is made, what is left alone, and what is left where something
+ * fails. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
