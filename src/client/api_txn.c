@@ -360,9 +360,6 @@ int ls_txn_explain(ls *handle, uint64_t timestamp, ls_txn_info *info, ls_txn_mar
 {
     struct ls_error error;
     ls_txn_info whole;
-    if (handle->backend->txn_explain == NULL) {
-        return api_refuse(LS_ENOTSUP, "this kind of store does not explain");
-    }
     struct ls_txn_marks *list = calloc(1, sizeof *list);
     if (list == NULL) {
         return api_refuse(LS_ENOMEM, "no memory for a list of marks");

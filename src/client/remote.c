@@ -202,6 +202,7 @@ const struct backend backend_remote = {
     .txn_abort = remote_txn_abort,
     .txn_execute = remote_txn_execute,
     .txn_get = remote_txn_get,
+    .txn_explain = remote_txn_explain,
     .relay_send = remote_relay_send,
     .relay_next = remote_relay_next,
 };

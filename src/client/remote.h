@@ -141,6 +141,8 @@ int remote_txn_read(struct ls_transaction *transaction, struct txn_item *item,
                     struct ls_error *error);
 int remote_txn_commit(struct ls_transaction *transaction, struct ls_error *error);
 void remote_txn_abort(struct ls_transaction *transaction);
+
+/* remote_txn_once.c */
 int remote_txn_execute(struct ls *handle, const ls_txn_operation *operations, size_t count,
                        struct ls_values *out, struct ls_error *error);
 int remote_txn_get(struct ls *handle, uint64_t timestamp, const ls_bytes *keys, size_t count,
