@@ -7,7 +7,9 @@
 static uint64_t world_now_ms(void *context)
 {
     struct world *world = context;
-    world->now_ms += world->running;
+    if (world->running) {
+        world->now_ms++;
+    }
     return world->now_ms;
 }
 
