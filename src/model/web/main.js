@@ -2,7 +2,8 @@
 // Puts the page together: what is said about the history, then the table, the charts, the diagram.
 
 function fact(name, value) {
-  return element('div', {}, element('dt', {}, name), element('dd', {}, value));
+  const wide = value.length > 16 && 'wide';
+  return element('div', {class: wide}, element('dt', {}, name), element('dd', {}, value));
 }
 
 function greatest(field) {
