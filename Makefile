@@ -41,6 +41,7 @@ bench: build ## the figures of the README, against redis-server
 
 crash: build ## kill -9 under load, a few hundred times
 	@tests/integration/crash.py $(BUILD) --rounds 300
+	@tests/integration/txn_crash.py $(BUILD) --rounds 300
 
 powerloss: build ## power loss at every kind of moment, a few thousand images
 	@tests/integration/powerloss.py $(BUILD) --images 5000

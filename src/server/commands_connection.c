@@ -201,6 +201,7 @@ int command_reset(struct call *call)
     struct conn *conn = call->conn;
     box_watch_end(conn);
     object_watch_end(conn);
+    txns_end(conn);
     shards_end_listening(conn);
     nodes_forget(&call->server->nodes, conn);
     free(conn->name);

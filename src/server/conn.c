@@ -52,6 +52,7 @@ void conn_close(struct conn *conn)
     conn->closed = true;
     log_write(LOG_DEBUG, "client %llu is gone", (unsigned long long)conn->id);
     watch_end_all(conn);
+    txns_end(conn);
     shards_end_listening(conn);
     nodes_unbind(&conn->server->nodes, conn);
     list_remove(&conn->all);
@@ -253,9 +254,13 @@ void conn_send_bytes(struct conn *conn, struct buf *bytes)
     send_rest(conn, write, &whole, 1, written);
 }
 
-/* A client that sent its last byte is let go once it has every reply. */
+/* A client that sent its last byte is let go once it has every reply. What it has open then, nobody
+ * can end any more. */
 static void let_go(struct conn *conn)
 {
+    if (conn->eof && conn->in.size == conn->in_start) {
+        txns_end(conn);
+    }
     if (conn->eof && conn->pause == 0 && conn->unanswered == 0 && conn->writing == NULL &&
         conn->out.size == 0) {
         conn_close(conn);
@@ -394,7 +399,7 @@ static size_t run(struct conn *conn, const uint8_t *data, size_t size)
     struct server *server = conn->server;
     size_t at = 0;
     while (at < size && conn->pause == 0 && !conn->closing && !conn->closed && !server->stopping) {
-        if (server->queue.bytes > server->config.queue_max) {
+        if (server->queue.bytes > server->config.queue_max && !txns_fill_queue(server)) {
             pause_for(conn, PAUSE_QUEUE);
             break;
         }
@@ -507,6 +512,7 @@ static struct conn *conn_new(struct server *server, uv_handle_type type)
         uv_tcp_init(&server->loop, &conn->socket.tcp);
     }
     conn->socket.handle.data = conn;
+    list_init(&conn->txns);
     list_init(&conn->listens);
     list_append(&server->conns, &conn->all);
     server->conn_count++;

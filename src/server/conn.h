@@ -85,6 +85,7 @@ struct conn {
 
     struct box_watch *box_watch;
     struct object_watch *object_watch;
+    struct link txns;    /* the transactions that it began */
     struct link listens; /* the executors of shards that it listens as */
     struct read_wait *read_wait;
     struct binding *binding; /* of the last join */

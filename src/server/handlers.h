@@ -42,6 +42,7 @@ command_handler command_auth, command_client, command_clock_get, command_clock_n
     command_relay_send, command_reset, command_select, command_set, command_shard_acquire,
     command_shard_anchor, command_shard_create, command_shard_drop, command_shard_info,
     command_shard_listen, command_shard_read, command_shard_release, command_shard_seen,
-    command_shard_write, command_shutdown, command_time;
+    command_shard_write, command_shutdown, command_time, command_txn_abort, command_txn_begin,
+    command_txn_commit, command_txn_explain, command_txn_get, command_txn_read, command_txn_run;
 
 #endif

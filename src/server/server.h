@@ -16,6 +16,7 @@
 #include "server/queue.h"
 #include "server/reads.h"
 #include "server/shards.h"
+#include "server/txns.h"
 #include "server/waker.h"
 
 /* Counters for INFO; none is ever set back. */
@@ -44,6 +45,7 @@ struct server {
     struct waker waker;
     struct nodes nodes;
     struct shards shards;
+    struct txns txns;
     struct frames frames[FRAMES_VARIANTS];
     struct server_stats stats;
 

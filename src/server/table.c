@@ -133,6 +133,41 @@ const struct command commands[] = {
      "integer: how many it was handed to. Each gets the push relay, from, clock, payload in CBOR",
      command_relay_send},
 
+    {"TXN.RUN", "transactions", 4, -1, W | F, 0, 0, 0,
+     "n [GET key|PUT key value|DEL key|INCRBY key i|CHECK key value] ..",
+     "A whole transaction in one round trip: n operations in order, each seeing those before it. "
+     "All of its writes are done, or none.",
+     "array of n: the value or null of GET, the sum of INCRBY, else OK; CONFLICT where a CHECK "
+     "does not hold, naming the key",
+     command_txn_run},
+    {"TXN.GET", "transactions", 2, -1, R | COMMAND_QUEUED, 0, 0, 0, "[AT timestamp] key ..",
+     "Reads keys as of now, or as of a timestamp that the history still has.",
+     "array of values, null where absent; TOOOLD", command_txn_get},
+    {"TXN.BEGIN", "transactions", 1, -1, W | F, 0, 0, 0,
+     "[EAGER n key ..] [LAZY n key ..] [WILL n key ..] [MAY n key ..] [TTL ms]",
+     "Begins a transaction that reads the EAGER keys, may read the LAZY ones, writes the WILL keys "
+     "and may write the MAY ones. It is this connection's own, and released when TTL has passed or "
+     "the connection ends.",
+     "array of 2: the timestamp, and the values of the EAGER keys in the order given, null where "
+     "absent, once all are known",
+     command_txn_begin},
+    {"TXN.READ", "transactions", 3, 3, R | COMMAND_QUEUED | F, 0, 0, 0, "timestamp key",
+     "Reads an EAGER or LAZY key of an open transaction.", "the value, or null; NOLOCK, TXNEXPIRED",
+     command_txn_read},
+    {"TXN.COMMIT", "transactions", 2, -1, W | F, 0, 0, 0,
+     "timestamp [n key value ..] [DEL n key ..]",
+     "Writes and deletes, and ends the transaction. Each WILL key must be there, MAY keys left out "
+     "are not written.",
+     "OK, once it is durable; NOLOCK, TXNEXPIRED", command_txn_commit},
+    {"TXN.ABORT", "transactions", 2, 2, W | F, 0, 0, 0, "timestamp",
+     "Ends the transaction; nothing was written.", "OK; TXNEXPIRED", command_txn_abort},
+    {"TXN.EXPLAIN", "transactions", 2, 2, R | COMMAND_QUEUED, 0, 0, 0, "timestamp",
+     "Tells what an open transaction, of whatever connection, holds and waits for.",
+     "map: began in ns, age and expires in ms, waiting: how many commands wait for it, and keys: "
+     "an array of 5 for each: key, how it is declared, and the timestamp that a read of it waits "
+     "for, how that one declared it, and when it began in ns, or null; TXNEXPIRED",
+     command_txn_explain},
+
     {"SHARD.CREATE", "shards", 7, -1, 0, 0, 0, 0, "name LEARNER name WORKERS n name..",
      "Makes a shard in this server's memory, for workers, executors and a consensus that speak to "
      "it: a multi-version store with locks declared up front. Its anchors are those of the "
@@ -208,8 +243,8 @@ const struct command commands[] = {
      command_client},
 
     {"INFO", "server", 1, -1, R, 0, 0, 0, "[section ..]",
-     "Tells how the server is: server, clients, memory, store, sequencer, box, nodes, shards, "
-     "stats.",
+     "Tells how the server is: server, clients, memory, store, sequencer, box, nodes, "
+     "transactions, shards, stats.",
      "text: lines of name:value", command_info},
     {"CONFIG", "server", 3, -1, COMMAND_ADMIN, 0, 0, 0, "GET pattern .. | SET name value ..",
      "Shows settings, and changes those that may change while the server runs: all that are given, "
