@@ -57,7 +57,7 @@ static int put_balance(ls_transaction *transaction, ls_bytes key, long balance)
     return ls_txn_put(transaction, key, (ls_bytes){text, (size_t)size});
 }
 
-/* What a transfer does with the values that it read: 0 and it is committed, else nothing happens. */
+/* What a transfer does with the values that it read: 0 and it is committed, else nothing is. */
 static int carry_out(ls_transaction *transaction, void *context)
 {
     const struct transfer *transfer = context;

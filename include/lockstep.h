@@ -497,9 +497,9 @@ LS_API void ls_batch_free(ls_batch *batch);
  * On a lockstep:// handle one whose connection is lost is released as well.
  * docs/transactions.md says what follows from this, and when to declare what.
  *
- * Keys are 1 to 480 bytes, any bytes; a zero byte counts twice, and all together at most 499. Values
- * are opaque bytes, up to 1 MiB. Wherever a value is given out, its `data` is NULL exactly where
- * the key was absent; an empty value has data.
+ * Keys are 1 to 480 bytes, any bytes; a zero byte counts twice, and all together at most 499.
+ * Values are opaque bytes, up to 1 MiB. Wherever a value is given out, its `data` is NULL exactly
+ * where the key was absent; an empty value has data.
  */
 
 /* What a transaction does with a key: one kind that reads, one that writes, or one of each. Where
@@ -590,8 +590,9 @@ typedef struct ls_values ls_values;
 /* A transaction of a list of operations, each of which sees those before it, in one call and, over
  * the network, one round trip. *results has an item for each: LS_TXN_GET the value, LS_TXN_INCRBY
  * the new one, the others an absent one; free it with ls_values_free(). LS_ECONFLICT, with the key
- * in the sentence: a check failed, and nothing was written; LS_EINVAL: a value that is no number, or
- * a sum outside of 64 bits; LS_EINTERNAL: it was done, but there was no memory for the results. */
+ * in the sentence: a check failed, and nothing was written; LS_EINVAL: a value that is no number,
+ * or a sum outside of 64 bits; LS_EINTERNAL: it was done, but there was no memory for the results.
+ */
 LS_API int ls_txn_execute(ls *handle, const ls_txn_operation *operations, size_t count,
                           ls_values **results);
 

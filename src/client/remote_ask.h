@@ -1,6 +1,6 @@
 /*
- * Requests of a remote handle that may wait long at the server: each borrows a connection, so that it
- * holds up nobody else.
+ * Requests of a remote handle that may wait long at the server: each borrows a connection, so that
+ * it holds up nobody else.
  */
 #ifndef LS_CLIENT_REMOTE_ASK_H
 #define LS_CLIENT_REMOTE_ASK_H
@@ -20,8 +20,8 @@ struct ask {
 int ask_server(struct remote *remote, struct stream *stream, const struct ask *ask,
                struct ls_error *error);
 
-/* The steps of it, for one who keeps the connection. Waits for the answer to what was sent, and keeps
- * beating: 0 with the reply in the stream. */
+/* The steps of it, for one who keeps the connection. Waits for the answer to what was sent, and
+ * keeps beating: 0 with the reply in the stream. */
 int ask_wait(struct remote *remote, struct stream *stream, uint64_t wait_ms,
              struct ls_error *error);
 /* The code of an answer that says no, else 0. */

@@ -746,6 +746,18 @@ class Examples(unittest.TestCase):
         self.assertEqual(300, sum(balances))
         self.assertTrue(all(balance >= 0 for balance in balances))
 
+    def test_the_shard_driven_by_hand_answers_in_its_order(self):
+        with Server(BUILD, self.room / "served") as server:
+            script = pathlib.Path(__file__).parents[2] / "examples" / "shard_by_hand.sh"
+            done = subprocess.run(["bash", script, "127.0.0.1", str(server.port)], text=True,
+                                  capture_output=True, timeout=60, check=True)
+        heard = [" ".join(line.split()[3:]) for line in done.stdout.splitlines()
+                 if line.startswith("shard ")]
+        heard = [re.sub(r"by-hand-[0-9]+ ", "", line) for line in heard]
+        self.assertEqual(["(nothing yet)", "(nothing yet)", "shard-read 20 alice 100",
+                          "(nothing yet)", "shard-read 35 alice 100"], heard)
+        self.assertIn("open 0", done.stdout)
+
     def test_a_backup_is_the_same_store(self):
         out("put", "a", "b", url=self.directory)
         backup = self.start("backup.sh", self.directory, self.room / "copy")
