@@ -17,8 +17,9 @@
  * wait; served and stepped, ticks are the owner's to submit.
  *
  * Rules: a submitted request comes back exactly once; requests of one submission keep their order,
- * but for those that were parked; when a transaction fails as a whole, its requests run again one by one, so that only those that
- * cannot succeed are refused. Batches are bounded in requests and bytes.
+ * but for those that were parked; when a transaction fails as a whole, its requests run again one
+ * by one, so that only those that cannot succeed are refused. Batches are bounded in requests and
+ * bytes.
  */
 #ifndef LS_SEQUENCER_SEQUENCER_H
 #define LS_SEQUENCER_SEQUENCER_H

@@ -255,20 +255,8 @@ static int take_place(struct txn *txn, struct coordinator *c, struct request *re
 
 /* ---- writing ---- */
 
-/* What is written above an open write may end the wait of a read in another process. */
-static int pass_open(struct txn *txn, uint64_t timestamp, const struct slot *slot,
-                     struct ls_error *error)
-{
-    uint64_t blocker;
-    if (txn->index->count == 0) {
-        return 0;
-    }
-    txn->touched = true; /* the watermark */
-    int rc = index_waits_for(txn->index, timestamp, slot->key, &blocker, error);
-    txn->now.generation += rc == 0 && blocker != 0;
-    return rc;
-}
-
+/* Every read that waits has an earlier timestamp, or waits for this very transaction, so a write
+ * past the open write of another wakes nobody. */
 static int write_slots(struct txn *txn, struct coordinator *c, struct request *request,
                        uint64_t timestamp, size_t count)
 {
@@ -280,7 +268,6 @@ static int write_slots(struct txn *txn, struct coordinator *c, struct request *r
         if (slot->write) {
             struct version version = {.value = slot_value(slot, call), .deleted = slot->absent};
             rc = version_put(txn, c, slot->key, timestamp, &version, error);
-            rc = rc != 0 ? rc : pass_open(txn, timestamp, slot, error);
         }
     }
     return rc;

@@ -177,7 +177,8 @@ struct txn {
 
 /* Parks the call until the open transaction is closed. */
 int txn_park(struct txn *txn, struct request *request, uint64_t waits_for);
-/* Puts the record of a new transaction, whose `via` and `began_ns` it sets, and places its marks. */
+/* Puts the record of a new transaction, whose `via` and `began_ns` it sets, and places
+ * its marks. */
 int txn_open_new(struct txn *txn, struct coordinator *c, struct transaction *record,
                  uint64_t *timestamp, struct ls_error *error);
 /* A call that waited to run at once failed: its transaction is closed at the end of this one. */

@@ -148,8 +148,11 @@ static int read_open(struct open **out, struct txn *txn, ls_bytes key, ls_bytes 
     }
     int rc = open_new(out, timestamp, &record, error);
     if (rc == 0) {
+        /* The index may hold one of a batch that was undone, whose timestamp this one got. */
         const struct open *before = index_find(txn->index, timestamp);
-        (*out)->seen_ms = before != NULL ? before->seen_ms : txn_now_ms(txn);
+        bool same =
+            before != NULL && before->via == record.via && before->began_ns == record.began_ns;
+        (*out)->seen_ms = same ? before->seen_ms : txn_now_ms(txn);
         uint64_t end_ms = (*out)->seen_ms + (*out)->ttl_ms;
         txn->earliest_ms = end_ms < txn->earliest_ms ? end_ms : txn->earliest_ms;
     }

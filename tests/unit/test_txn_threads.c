@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transactions called from threads: embedded, where those who wait look now and then for themselves,
- * in two processes' sequencers over one store; and served, up to its end.
+ * Transactions called from threads: embedded, where those who wait look now and then for
+ * themselves, in two processes' sequencers over one store; and served, up to its end.
  */
 #include <pthread.h>
 #include <sched.h>
