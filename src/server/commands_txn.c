@@ -259,8 +259,8 @@ static void answer_end(struct pending *pending)
     txns_done(pending);
 }
 
-/* What TXN.COMMIT gives: pairs of a key and a value from argv[3] on, and behind DEL and their number
- * keys alone. */
+/* What TXN.COMMIT gives: pairs of a key and a value from argv[3] on, and behind DEL and their
+ * number keys alone. */
 struct given_writes {
     size_t puts;
     size_t deletions;

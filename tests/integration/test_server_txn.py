@@ -78,6 +78,13 @@ def begin_read_commit(given):
         equal(values, [b"new"], "reads what is before its own write")
         equal(client.must("TXN.ABORT", timestamp), b"OK", "abort")
         equal(get(client, "a"), b"new", "nothing was written")
+        timestamp, values = begin(client, "WILL", 2, "a", "d", "MAY", 1, "b")
+        equal(client.must("TXN.COMMIT", timestamp, 1, "a", "newer", "DEL", 2, "b", "d"), b"OK",
+              "deletes")
+        equal(get(client, "a", "b", "d"), [b"newer", None, None], "after deletions")
+        timestamp, values = begin(client, "MAY", 1, "a")
+        equal(client.must("TXN.COMMIT", timestamp, 0, "del", 1, "a"), b"OK", "only deletes")
+        equal(get(client, "a"), None, "after the deletion")
         timestamp, values = begin(client, "LAZY", 1, "a")
         equal(values, [], "no eager values")
         equal(client.must("TXN.COMMIT", timestamp), b"OK", "a commit that writes nothing")
@@ -142,6 +149,11 @@ def every_refusal_changes_nothing(given):
                 ("ERR", "", "TXN.COMMIT", ours),
                 ("ERR", "", "TXN.COMMIT", ours, 2, "w", "1", "w", "2"),
                 ("ERR", "", "TXN.COMMIT", ours, 1, "w"),
+                ("ERR", "", "TXN.COMMIT", ours, 1, "w", "1", "DEL"),
+                ("ERR", "", "TXN.COMMIT", ours, 0, "DEL", 2, "w"),
+                ("ERR", "", "TXN.COMMIT", ours, 0, "DEL", 1, "w", "x"),
+                ("ERR", "", "TXN.COMMIT", ours, 1, "w", "1", "DEL", 1, "w"),
+                ("NOLOCK", "", "TXN.COMMIT", ours, 1, "w", "1", "DEL", 1, "x"),
                 ("ERR", "", "TXN.COMMIT", ours, 1, "w", "1", "m"),
                 ("TOOBIG", "100", "TXN.COMMIT", ours, 1, "w", "x" * 101),
                 ("ERR", "", "TXN.GET", "AT", "x", "a"),
