@@ -47,7 +47,9 @@ powerloss: build ## power loss at every kind of moment, a few thousand images
 	@tests/integration/powerloss.py $(BUILD) --images 5000
 
 sim: build ## simulation for SECONDS from SEED on, and what it reached
-	@$(BUILD)/tests/simulation/simulate --seed $(SEED) --seconds $(SECONDS) --cover
+	@$(BUILD)/tests/simulation/simulate --seed $(SEED) --cover \
+		--seconds $$(($(SECONDS) - $(SECONDS) / 5))
+	@$(BUILD)/tests/simulation/simulate_shard --seed $(SEED) --seconds $$(($(SECONDS) / 5 + 1))
 
 fuzz: setup ## every fuzzer for SECONDS, under sanitizers
 	@tools/setup fuzz

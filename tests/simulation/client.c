@@ -214,7 +214,7 @@ static void connect(struct sim *sim, struct client *client)
         cover(COVER_CONNECTION_GIVEN_UP);
     }
     do {
-        client->process = (unsigned)draw(sim, PROCESSES);
+        client->process = (unsigned)draw(sim, sim->weather.processes);
     } while (sim->processes[client->process].embedded);
     inbox_clear(sim, &client->in);
     client->connection++;

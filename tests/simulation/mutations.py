@@ -163,8 +163,8 @@ MUTATIONS = {
         "stored->there"),
     "verified_lives_not_forgotten": (
         "src/coordinator/node.c",
-        "    memset(c->verified, 0, sizeof(c->verified));\n    node->modified = clock;",
-        "    node->modified = clock;"),
+        "    memset(c->verified, 0, sizeof(c->verified));\n    rc = objects_disown(",
+        "    rc = objects_disown("),
     "host_in_use_is_given": (
         "src/coordinator/node.c",
         "if (request->in.join.held || node->via != request->in.join.via) {",
@@ -194,6 +194,61 @@ MUTATIONS = {
         "src/coordinator/object.c",
         "rc = index_move(c, stored, name, bytes_of(NULL, 0), 0, error);",
         "rc = 0;"),
+    # transactions
+    "read_ignores_open_writes": (
+        "src/txn/index.c",
+        "if (content != LS_SHARD_OPEN) {",
+        "if (true) {"),
+    "read_ignores_an_open_may_write": (
+        "src/txn/index.c",
+        "((held->kinds & TXN_MAY) != 0 ? LS_SHARD_MAY : 0u)",
+        "0u"),
+    "read_of_its_own_time": (
+        "src/txn/version.c",
+        "put_be64(to.data + to.size - 8, timestamp);",
+        "put_be64(to.data + to.size - 8, timestamp + 1);"),
+    "transactions_of_others_not_seen": (
+        "src/txn/txn.c",
+        "if (rc == 0 && (txn->dirty || txn->fresh || generation != txn->known.generation)) {",
+        "if (rc == 0 && (txn->dirty || txn->fresh)) {"),
+    "undone_batch_stays_in_the_index": (
+        "src/txn/txn.c",
+        "    if (txn->touched) {\n        txn->dirty = true;",
+        "    if (txn->touched) {"),
+    "undone_transaction_taken_for_another": (
+        "src/txn/txn.c",
+        "(*out)->seen_ms = same ? before->seen_ms",
+        "same = before != NULL;\n        (*out)->seen_ms = same ? before->seen_ms"),
+    "half_of_the_writes": (
+        "src/txn/interactive.c",
+        "    for (size_t i = 0; i < call->write_count && rc == 0; i++) {\n"
+        "        const struct txn_write *write = &call->writes[i];\n        struct version",
+        "    for (size_t i = call->write_count / 2; i < call->write_count && rc == 0; i++) {\n"
+        "        const struct txn_write *write = &call->writes[i];\n        struct version"),
+    "expired_early": (
+        "src/txn/txn.c",
+        "        uint64_t end_ms = open->seen_ms + open->ttl_ms;\n        if (end_ms > now_ms) {",
+        "        uint64_t end_ms = open->seen_ms + open->ttl_ms / 2;\n        if (end_ms > now_ms) {"),
+    "check_of_a_value_ignored": (
+        "src/txn/run.c",
+        "if (slot->absent || !bytes_equal(slot_value(slot, call), op->value)) {",
+        "if (false) {"),
+    "collected_too_early": (
+        "src/txn/version.c",
+        "(last->any && same_key(&last->key, key) && timestamp_of(&next.key) <= collected);",
+        "(last->any && same_key(&last->key, key));"),
+    "deletion_collected_too_early": (
+        "src/txn/version.c",
+        "last->any && last->deletes && timestamp_of(&last->key) <= collected;",
+        "last->any && last->deletes;"),
+    "collected_in_spite_of_an_open_one": (
+        "src/txn/txn.c",
+        "if (oldest != NULL && limit >= oldest->timestamp) {",
+        "if (false) {"),
+    "too_old_is_not_told": (
+        "src/txn/look.c",
+        "if (call->timestamp < txn->now.collected) {",
+        "if (false) {"),
 }
 
 

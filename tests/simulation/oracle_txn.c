@@ -303,24 +303,35 @@ static void check_step(struct sim *sim, const struct op *op, unsigned part,
     }
 }
 
+static bool step_writes(const struct op_write *step)
+{
+    return step->step == TXN_OP_PUT || step->step == TXN_OP_DEL || step->step == TXN_OP_INCR;
+}
+
+/* One that only reads does so as of its clock, which is nobody's; one that writes has its own. */
 static void check_run(struct sim *sim, const struct op *op, const struct answer *answer)
 {
     struct read_value values[KEYS];
-    bool touched[KEYS] = {false}, written[KEYS] = {false};
+    bool touched[KEYS] = {false}, written[KEYS] = {false}, writes = false;
+    for (unsigned i = 0; i < op->write_count; i++) {
+        writes = writes || step_writes(&op->writes[i]);
+    }
+    if (writes) {
+        oracle_give(sim, answer->clock);
+    }
+    uint64_t bound = writes ? answer->clock : answer->clock + 1;
     for (unsigned i = 0; i < op->write_count; i++) {
         const struct op_write *step = &op->writes[i];
-        bool writes =
-            step->step == TXN_OP_PUT || step->step == TXN_OP_DEL || step->step == TXN_OP_INCR;
         if (!touched[step->key]) {
             uint64_t timestamp;
             touched[step->key] = true;
-            values[step->key] = value_below(&sim->oracle, step->key, answer->clock, &timestamp);
+            values[step->key] = value_below(&sim->oracle, step->key, bound, &timestamp);
             if (step->step != TXN_OP_PUT && step->step != TXN_OP_DEL) {
-                check_value(sim, step->key, answer->clock, &values[step->key]);
+                check_value(sim, step->key, bound, &values[step->key]);
             }
         }
         check_step(sim, op, i, answer, &values[step->key]);
-        written[step->key] = written[step->key] || writes;
+        written[step->key] = written[step->key] || step_writes(step);
     }
     for (int key = 0; key < KEYS; key++) {
         if (written[key]) {
@@ -348,10 +359,7 @@ void oracle_txn_done(struct sim *sim, const struct op *op, const struct answer *
         }
         break;
     case ASK_RUN:
-        if (answer->clock != 0) {
-            oracle_give(sim, answer->clock);
-            check_run(sim, op, answer);
-        }
+        check_run(sim, op, answer);
         break;
     default: /* ASK_TXN_GET: with what the transaction of this timestamp wrote */
         check_values(sim, op, answer, answer->clock + 1);

@@ -418,6 +418,10 @@ static void expire(void *context, const struct node *node)
     uint64_t heard_ns = 0;
     pending->held = heard(looking->process, node->joined, &heard_ns);
     pending->silent_ns = looking->sim->kernel.now_ns - heard_ns;
+    if (one_in(looking->sim, 4)) { /* what is found late now is done later */
+        looking->process->stalled_until_ns =
+            looking->sim->kernel.now_ns + draw(looking->sim, looking->sim->weather.ttl_ms * MS);
+    }
     pending->request.kind = REQUEST_NODE_EXPIRE;
     pending->request.in.expire.host = bytes_of_text(sim_host(sim_host_index(node->host)));
     pending->request.in.expire.joined = node->joined;

@@ -198,6 +198,7 @@ static void committed(void *context, struct store *store, const struct disk_edit
 static void draw_weather(struct sim *sim)
 {
     struct weather *w = &sim->weather;
+    w->processes = 1 + (unsigned)draw(sim, PROCESSES);
     w->optimistic = one_in(sim, 3);
     w->end_ns = (4000 + draw(sim, 8000)) * MS;
     w->ttl_ms = 300 + draw(sim, 1200);
@@ -221,7 +222,7 @@ static void draw_weather(struct sim *sim)
         process->keep.age_ms = one_in(sim, 4) ? 500 + draw(sim, 2000) : 0;
         process->keep.bytes = one_in(sim, 4) ? 4000 + draw(sim, 20000) : 0;
         process->keep.hold = one_in(sim, 2);
-        if (process->embedded) {
+        if (process->embedded && i < w->processes) {
             cover(COVER_EMBEDDED_AND_SERVED);
         }
     }
@@ -441,7 +442,9 @@ static void begin(struct sim *sim, uint64_t seed)
     sim->disk = disk_new(&calls, sim->weather.optimistic);
     for (unsigned i = 0; i < PROCESSES; i++) {
         kernel_crash(&sim->kernel, i);
-        at(sim, 1 + draw(sim, 20 * MS), i, EVENT_START);
+        if (i < sim->weather.processes) {
+            at(sim, 1 + draw(sim, 20 * MS), i, EVENT_START);
+        }
     }
     for (unsigned i = 0; i < CLIENTS; i++) {
         sim->clients[i].index = i;
@@ -460,7 +463,8 @@ static void check_end(struct sim *sim)
         }
     }
     for (unsigned i = 0; i < PROCESSES; i++) {
-        if (sim->processes[i].embedded && sim->calm_answers[CLIENTS + i] == 0) {
+        if (kernel_is_up(&sim->kernel, i) && sim->processes[i].embedded &&
+            sim->calm_answers[CLIENTS + i] == 0) {
             sim_fail(sim, "nothing fails any more, and p%u has nothing answered", i);
         }
     }

@@ -130,9 +130,8 @@ struct answer {
 /* ---- what the world is like: drawn from the seed ---- */
 
 struct weather {
+    unsigned processes; /* how many there are */
     bool optimistic;
-    bool embedded[PROCESSES];
-    struct retention keep[PROCESSES];
     uint64_t end_ns;
     uint64_t ttl_ms;
     uint64_t think_ns;  /* between what a client asks */
