@@ -9,10 +9,12 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "lockstep.h"
 
 #define CHUNK_SIZE ((size_t)64 * 1024)
+#define LARGE_PAGE ((size_t)2 * 1024 * 1024)
 
 struct pool_chunk {
     struct pool_chunk *prev; /* of all chunks */
@@ -183,6 +185,16 @@ static void chunk_give(struct pool *pool, void *piece)
 
 /* ---- large pieces ---- */
 
+/* A table of millions of slots is looked at anywhere; large pages spare half of each look. */
+static void advise_large_pages(void *memory, size_t size)
+{
+    uintptr_t from = ((uintptr_t)memory + LARGE_PAGE - 1) & ~(uintptr_t)(LARGE_PAGE - 1);
+    uintptr_t to = ((uintptr_t)memory + size) & ~(uintptr_t)(LARGE_PAGE - 1);
+    if (to > from && to - from >= 4 * LARGE_PAGE) {
+        (void)madvise((void *)from, to - from, MADV_HUGEPAGE); /* only a hint */
+    }
+}
+
 static void *large_take(struct pool *pool, size_t size, bool zeroed)
 {
     if (size > SIZE_MAX - HEADER_SIZE || !pool_charge(pool, HEADER_SIZE + size)) {
@@ -193,6 +205,7 @@ static void *large_take(struct pool *pool, size_t size, bool zeroed)
         pool->held -= HEADER_SIZE + size;
         return NULL;
     }
+    advise_large_pages(large, HEADER_SIZE + size);
     large->prev = NULL;
     large->next = pool->large;
     if (pool->large != NULL) {

@@ -8,7 +8,7 @@
 
 #include <assert.h>
 
-#define LEVELS      12 /* for 4^12 stamps and more */
+#define LEVELS      8  /* for 8^8 stamps and more */
 #define NEAR        8  /* stamps from the end that are looked at before the rungs are */
 #define LADDER_FROM 16 /* a timeline shorter than this gets no rungs */
 
@@ -76,14 +76,14 @@ static uint64_t dice_throw(uint64_t *dice)
     return z ^ z >> 31;
 }
 
-/* Every fourth stamp has a rung, every fourth of those a second one. */
+/* Every eighth stamp has a rung, every eighth of those a second one. */
 static unsigned height_draw(uint64_t *dice)
 {
     uint64_t random = dice_throw(dice);
     unsigned height = 0;
-    while (height < LEVELS && (random & 3) == 0) {
+    while (height < LEVELS && (random & 7) == 0) {
         height++;
-        random >>= 2;
+        random >>= 3;
     }
     return height;
 }
