@@ -11,7 +11,7 @@
 
 #include "lockstep.h"
 
-#define CHUNK_EVENTS     31
+#define CHUNK_EVENTS     127 /* a chunk is a page, so that memory is read in runs */
 #define BLOCK_CHUNKS_MAX 1024
 
 struct kernel_chunk {
