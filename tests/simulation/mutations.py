@@ -215,10 +215,6 @@ MUTATIONS = {
         "src/txn/txn.c",
         "    if (txn->touched) {\n        txn->dirty = true;",
         "    if (txn->touched) {"),
-    "undone_transaction_taken_for_another": (
-        "src/txn/txn.c",
-        "(*out)->seen_ms = same ? before->seen_ms",
-        "same = before != NULL;\n        (*out)->seen_ms = same ? before->seen_ms"),
     "half_of_the_writes": (
         "src/txn/interactive.c",
         "    for (size_t i = 0; i < call->write_count && rc == 0; i++) {\n"
