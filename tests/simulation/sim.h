@@ -211,7 +211,6 @@ struct process {
     uint64_t joined_clock;
     uint64_t seq; /* the last number, as far as it knows */
     uint64_t used_ns;
-    bool calling;
     const struct op *trimming; /* the call under way, if it is a trim */
 };
 
