@@ -180,7 +180,6 @@ struct pending;
 struct process {
     unsigned index;
     bool embedded;
-    bool up;
     struct store *store;
     uint64_t monotonic_ns; /* what its clocks are ahead of the kernel's */
     int64_t wall_ns;
