@@ -2,8 +2,8 @@
 /*
  * shard WORK [--keys N] [--open N] [--transactions N]: how many transactions a second the shard
  * engine does in one thread. Each reads and writes two keys: two eager reads and two writes locked,
- * both promises pushed, two values out, two values written. WORK is uniform, zipf (0.99) or hot (ten
- * keys). Prints one line of JSON. rocksdb.c does the same work.
+ * both promises pushed, two values out, two values written. WORK is uniform, zipf (0.99) or hot
+ * (ten keys). Prints one line of JSON. rocksdb.c does the same work.
  */
 #include <inttypes.h>
 #include <stdio.h>
