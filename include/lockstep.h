@@ -201,7 +201,8 @@ typedef struct ls_options {
     /* lockstep: only. */
     const char *user;     /* NULL: "default" */
     const char *password; /* NULL: none is sent */
-    int64_t timeout_ms;   /* for a connection and for each answer, reconnecting included; 0: 5000 */
+    int64_t timeout_ms;   /* for a connection and for each answer, reconnecting included; 0: 5000.
+                           * A transaction may have to wait for others on top of that. */
     const char *client_name; /* shown by CLIENT LIST; NULL: none */
 } ls_options;
 

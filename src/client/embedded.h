@@ -64,8 +64,8 @@ int embedded_run(struct embedded *e, struct request *request, uint64_t *clock,
 bool embedded_life(struct embedded *e, struct binding *out);
 
 /* To be called as every call begins, and while it waits: shows life, and now and then writes the
- * handle's beat, gives up nodes and transactions whose time is over, and ends snapshots nobody reads
- * on. Costs a
+ * handle's beat, gives up nodes and transactions whose time is over, and ends snapshots nobody
+ * reads on. Costs a
  * look at the time where nothing is due. */
 void embedded_tend(struct embedded *e);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bank teller of the tests: an embedded process that moves money between accounts of a store, over
- * nothing but lockstep.h, until it is killed.
+ * A bank teller of the tests: an embedded process that moves money between accounts of a store,
+ * over nothing but lockstep.h, until it is killed.
  *
  *     teller URL open ACCOUNTS AMOUNT
  *     teller URL move ACCOUNTS NAME SEED TTL_MS
