@@ -71,7 +71,8 @@ static int describe(struct txn *txn, const struct txn_call *call, struct transac
     }
     for (size_t i = 0; i < 4; i++) {
         size_t from = i > 0 ? ends[i - 1] : 0;
-        *fields[i] = bytes_of(txn->lists.data + from, ends[i] - from);
+        size_t size = ends[i] - from;
+        *fields[i] = bytes_of(size > 0 ? txn->lists.data + from : NULL, size);
     }
     out->ttl_ms = call->ttl_ms != 0 ? call->ttl_ms : atomic_load(&txn->ttl_ms);
     if (out->ttl_ms > TXN_TTL_MS_MAX) {
