@@ -602,8 +602,9 @@ LS_API int ls_txn_execute(ls *handle, const ls_txn_operation *operations, size_t
 #define LS_TXN_NOW UINT64_C(0)
 
 /* The values of some keys as of a timestamp, all of the same moment, in the order of `keys`. It
- * waits for earlier writes that are still open; nobody waits for it. LS_ETOOOLD, with the oldest
- * that is possible: history before was collected; LS_EINVAL: a timestamp above the clock. Free with
+ * waits for earlier writes that are still open; nobody waits for it. It is in line with what
+ * writes, so it is LS_EREADONLY on a handle that is read_only. LS_ETOOOLD, with the oldest that is
+ * possible: history before was collected; LS_EINVAL: a timestamp above the clock. Free with
  * ls_values_free(). */
 LS_API int ls_txn_get(ls *handle, uint64_t timestamp, const ls_bytes *keys, size_t count,
                       ls_values **out);

@@ -140,10 +140,13 @@ void show_size(char out[SHOW_SIZE_SIZE], uint64_t bytes);
 
 /* ---- the store or server (connect.c) ---- */
 
-enum access { ACCESS_READ, ACCESS_CHANGE };
+enum access {
+    ACCESS_READ,  /* neither makes a directory nor changes one */
+    ACCESS_THERE, /* makes none, but is in line with what changes it: reads of transactions */
+    ACCESS_CHANGE
+};
 
-/* ls_open on the URL: EXIT_OK, or EXIT_FAILED with the sentence printed. What only reads neither
- * makes a directory nor changes one. */
+/* ls_open on the URL: EXIT_OK, or EXIT_FAILED with the sentence printed. */
 int cli_open(const struct cli *cli, enum access access, ls **out);
 
 /* Where the URL is a directory, its path; else NULL. */

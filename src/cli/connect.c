@@ -28,7 +28,7 @@ void cli_catch_signals(void)
 int cli_open(const struct cli *cli, enum access access, ls **out)
 {
     ls_options options = LS_OPTIONS_INIT;
-    options.no_create = access == ACCESS_READ;
+    options.no_create = access != ACCESS_CHANGE;
     options.read_only = access == ACCESS_READ;
     options.user = getenv("LOCKSTEP_USER");
     options.password = getenv("LOCKSTEP_PASSWORD");

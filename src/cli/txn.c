@@ -169,6 +169,16 @@ static int parse_plan(const struct cli *cli, struct plan *plan)
     return status;
 }
 
+static enum access plan_access(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        if (plan->operations[i].kind != LS_TXN_GET && plan->operations[i].kind != LS_TXN_CHECK) {
+            return ACCESS_CHANGE;
+        }
+    }
+    return ACCESS_THERE;
+}
+
 static int run_plan(const struct cli *cli, ls *handle, const struct plan *plan)
 {
     return plan->at != 0 ? get_at(cli, handle, plan->at, plan->operations, plan->count)
@@ -267,6 +277,7 @@ static int run_txn(struct cli *cli)
     struct plan plan = {.count = 0};
     uint64_t timestamp = 0;
     ls *handle;
+    enum access access = explains ? ACCESS_THERE : ACCESS_CHANGE;
     int status = EXIT_OK;
     if (explains) {
         status = cli->argc != 2 ? cli_usage(cli, "'txn explain' takes a timestamp")
@@ -274,8 +285,9 @@ static int run_txn(struct cli *cli)
                                              UINT64_MAX, &timestamp);
     } else if (!steps) {
         status = parse_plan(cli, &plan);
+        access = plan_access(&plan);
     }
-    status = status != EXIT_OK ? status : cli_open(cli, ACCESS_CHANGE, &handle);
+    status = status != EXIT_OK ? status : cli_open(cli, access, &handle);
     if (status != EXIT_OK) {
         return status;
     }

@@ -657,6 +657,11 @@ class Transactions(unittest.TestCase):
             self.assertIn(sentence, done.stderr)
             self.assertFalse(self.directory.exists())
 
+    def test_what_only_reads_makes_no_directory(self):
+        for args in (("get", "a"), ("check", "a", "1"), ("explain", "1")):
+            run("txn", *args, url=self.directory, code=1)
+            self.assertFalse(self.directory.exists())
+
     def test_the_past_is_as_it_was(self):
         self.out("put", "a", "old")
         clock = out("clock", url=self.directory)
