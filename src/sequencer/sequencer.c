@@ -7,6 +7,7 @@
 #include "sequencer/sequencer.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -21,6 +22,12 @@
 
 /* How often a batch that lost a race is run again before its requests fail. */
 #define RETRIES_MAX 100
+
+/* For how long the queue is empty before the store is told that writes have ceased. */
+#define REST_MS 5
+
+/* How often the last thread out lets others in before it tells the store so. */
+#define REST_YIELDS 4
 
 struct list {
     struct request *first;
@@ -37,10 +44,12 @@ struct sequencer {
     pthread_mutex_t mutex;
     pthread_cond_t queued_cond; /* served: something was queued, or stop */
     struct list queued;
-    struct list done;  /* served */
-    bool running;      /* embedded: a thread leads, or was told to */
-    size_t last_batch; /* embedded: requests in it */
-    bool idle;         /* served: the thread waits */
+    struct list done;   /* served */
+    bool running;       /* embedded: a thread leads, or was told to */
+    size_t last_batch;  /* embedded: requests in it */
+    bool idle;          /* served: the thread waits */
+    bool in_run;        /* the store was told that writes follow each other */
+    atomic_uint inside; /* embedded: threads in sequencer_run */
     bool stop;
     bool hurry; /* nothing runs again */
     struct sequencer_counters counters;
@@ -221,6 +230,26 @@ static void settle_batch(struct sequencer *s, struct list *batch)
     *batch = done;
 }
 
+/* Tells the store that writes follow each other; the mutex is held. */
+static void begin_run(struct sequencer *s)
+{
+    if (!s->in_run) {
+        s->in_run = true;
+        store_run(s->store, true);
+    }
+}
+
+/* Tells the store that they have ceased; the mutex is held before and after, and not in between. */
+static void end_run(struct sequencer *s)
+{
+    if (s->in_run) {
+        s->in_run = false;
+        pthread_mutex_unlock(&s->mutex);
+        store_run(s->store, false);
+        pthread_mutex_lock(&s->mutex);
+    }
+}
+
 int sequencer_open(struct sequencer **out, struct store *store, struct ls_error *error)
 {
     struct sequencer *s = calloc(1, sizeof(*s));
@@ -235,7 +264,11 @@ int sequencer_open(struct sequencer **out, struct store *store, struct ls_error 
     s->store = store;
     s->now_ns = wall_clock;
     pthread_mutex_init(&s->mutex, NULL);
-    pthread_cond_init(&s->queued_cond, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->queued_cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     *out = s;
     return 0;
 }
@@ -282,25 +315,45 @@ static bool serve_batch(struct sequencer *s)
     return true;
 }
 
+/* Waits for requests, or for the end; the mutex is held. */
+static void wait_for_requests(struct sequencer *s)
+{
+    struct timespec rest;
+    if (s->queued.first != NULL || s->stop) {
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &rest);
+    rest.tv_nsec += REST_MS * 1000000;
+    rest.tv_sec += rest.tv_nsec / 1000000000;
+    rest.tv_nsec %= 1000000000;
+    while (s->queued.first == NULL && !s->stop) {
+        s->idle = true;
+        if (!s->in_run) {
+            pthread_cond_wait(&s->queued_cond, &s->mutex);
+        } else if (pthread_cond_timedwait(&s->queued_cond, &s->mutex, &rest) == ETIMEDOUT) {
+            end_run(s);
+        }
+    }
+    s->idle = false;
+}
+
 static void *serve(void *argument)
 {
     struct sequencer *s = argument;
     pthread_mutex_lock(&s->mutex);
     for (;;) {
-        while (s->queued.first == NULL && !s->stop) {
-            s->idle = true;
-            pthread_cond_wait(&s->queued_cond, &s->mutex);
-        }
-        s->idle = false;
+        wait_for_requests(s);
         if (s->queued.first == NULL) {
             break;
         }
+        begin_run(s);
         if (serve_batch(s)) {
             pthread_mutex_unlock(&s->mutex);
             s->on_done(s->on_done_context);
             pthread_mutex_lock(&s->mutex);
         }
     }
+    end_run(s);
     pthread_mutex_unlock(&s->mutex);
     return NULL;
 }
@@ -412,6 +465,9 @@ static void lead(struct sequencer *s, struct waiter *mine)
     pthread_mutex_lock(&s->mutex);
     gather(s);
     struct list batch = take_batch(s);
+    if (batch.count > 1 || s->queued.first != NULL) {
+        begin_run(s);
+    }
     pthread_mutex_unlock(&s->mutex);
     run_batch(s, &batch);
     pthread_mutex_lock(&s->mutex);
@@ -433,10 +489,29 @@ static void lead(struct sequencer *s, struct waiter *mine)
     }
 }
 
+/* Goes out. The last one tells the store that writes have ceased, unless others come in soon. */
+static void leave(struct sequencer *s)
+{
+    if (atomic_fetch_sub(&s->inside, 1) != 1) {
+        return;
+    }
+    pthread_mutex_lock(&s->mutex);
+    for (int i = 0; s->in_run && i < REST_YIELDS && atomic_load(&s->inside) == 0; i++) {
+        pthread_mutex_unlock(&s->mutex);
+        sched_yield();
+        pthread_mutex_lock(&s->mutex);
+    }
+    if (atomic_load(&s->inside) == 0) {
+        end_run(s);
+    }
+    pthread_mutex_unlock(&s->mutex);
+}
+
 int sequencer_run(struct sequencer *s, struct request *request)
 {
     assert(!s->started);
     struct waiter mine = {WAITER_SLEEPS};
+    atomic_fetch_add(&s->inside, 1);
     request->waiter = &mine;
     pthread_mutex_lock(&s->mutex);
     list_push(&s->queued, request);
@@ -448,6 +523,7 @@ int sequencer_run(struct sequencer *s, struct request *request)
         lead(s, &mine);
         leads = false;
     }
+    leave(s);
     return request->status;
 }
 
