@@ -88,7 +88,9 @@ static int open_redo(struct lmdb_env *env, struct ls_error *error)
 /* Flushes the data file and clears the log, whose ever the round is. */
 static int clear(struct lmdb_env *env, struct ls_error *error)
 {
-    if (open_redo(env, error) != 0 || mdb_env_sync(env->mdb, 1) != 0 ||
+    /* What could not be written once may be taken for written at the next try. */
+    if (atomic_load(&shared(env)->log_failed) != 0 || open_redo(env, error) != 0 ||
+        mdb_env_sync(env->mdb, 1) != 0 ||
         redo_clear(&env->log.redo, atomic_load(&shared(env)->log_last), error) != 0) {
         return give_up(env, error);
     }
@@ -105,6 +107,7 @@ int lmdb_log_end(struct lmdb_env *env, struct ls_error *error)
     int result = clear(env, error);
     if (result == 0) {
         drop_pin(&env->log);
+        lmdb_set_sync(env, true);
     }
     return result;
 }
@@ -149,6 +152,7 @@ int lmdb_log_enter(struct store_txn *txn, struct ls_error *error)
     struct lmdb_env *env = txn->store->env;
     struct lmdb_log *log = &env->log;
     if (env->private_) {
+        lmdb_set_sync(env, txn->store->sync);
         return 0;
     }
     if (atomic_load(&shared(env)->log_failed) != 0) {
@@ -167,6 +171,7 @@ int lmdb_log_enter(struct store_txn *txn, struct ls_error *error)
     if (txn->logged) {
         redo_record_reset(&log->record);
     }
+    lmdb_set_sync(env, !txn->logged && txn->store->sync);
     return 0;
 }
 

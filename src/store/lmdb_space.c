@@ -319,6 +319,7 @@ int lmdb_stat(struct store *base, struct store_stat *out, struct ls_error *error
     mdb_env_info(env->mdb, &info);
     mdb_reader_list(env->mdb, see_reader, &readers);
     uint64_t pages = info.me_last_pgno + 1;
+    bool pinned = env->wake.page != NULL && atomic_load(&env->wake.page->log_round) != 0;
     *out = (struct store_stat){
         .bytes_used = (pages - least(pages, free_pages)) * env->page_size,
         .bytes_file = pages * env->page_size,
@@ -326,7 +327,7 @@ int lmdb_stat(struct store *base, struct store_stat *out, struct ls_error *error
         .bytes_limit = least(env->map_pages, quota_pages(store)) * env->page_size,
         .commits = info.me_last_txnid,
         .flushes = atomic_load(&env->flushes),
-        .readers = readers.count - (env->log.pin != NULL && readers.count > 0),
+        .readers = readers.count - (pinned && readers.count > 0),
     };
     return 0;
 }
