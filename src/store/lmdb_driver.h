@@ -35,6 +35,7 @@ struct lmdb_log {
     MDB_txn *pin;              /* while a round is this process's: reads the commit it began with */
     uint64_t round;            /* that is this process's; 0: none */
     uint64_t pages;            /* that its commits wrote in the data file, about */
+    uint64_t pages_sent;       /* of them, to the disk, ahead of the flush */
     uint64_t last_commit;      /* the number of this process's last */
     int streak;                /* flushed commits of LMDB in a row; negative: a pause */
     atomic_uint runs;          /* store_run */

@@ -26,7 +26,10 @@ static bool is_alone(const char *directory)
     char path[PATH_MAX];
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
     int size = snprintf(path, sizeof path, "%s/lock.mdb", directory);
-    int fd = size < 0 || size >= PATH_MAX ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    if (size < 0 || size >= PATH_MAX) {
+        return false;
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return errno == ENOENT;
     }
