@@ -162,8 +162,9 @@ struct lmdb_recovery {
     struct redo_reader reader;
 };
 
-/* Before the data file is looked at: puts its meta pages back where the log holds a round. */
-int lmdb_recover_begin(struct lmdb_recovery *recovery, const char *directory,
+/* Before the data file is looked at: puts its meta pages back where the log holds a round, which
+ * takes that the directory is locked. */
+int lmdb_recover_begin(struct lmdb_recovery *recovery, const char *directory, bool locked,
                        struct ls_error *error);
 /* With the environment open, its databases too: makes the commits of the round again. */
 int lmdb_recover(struct lmdb_recovery *recovery, struct lmdb_env *env, struct ls_error *error);

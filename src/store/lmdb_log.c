@@ -184,8 +184,12 @@ void lmdb_log_edit(struct store_txn *txn, enum redo_operation operation, ls_byte
         return;
     }
     struct redo_edit edit = {operation, key, value};
-    /* What does not fit is committed without the log. */
-    txn->logged = redo_record_add(&txn->store->env->log.record, &edit, RECORD_SIZE_MAX) == 0;
+    struct lmdb_log *log = &txn->store->env->log;
+    if (redo_record_add(&log->record, &edit, RECORD_SIZE_MAX) != 0) {
+        /* What does not fit is committed without the log, and so may be what follows. */
+        txn->logged = false;
+        log->streak = least(log->streak, 0);
+    }
 }
 
 /* The data file's first pages as they are, which is as they were flushed. */

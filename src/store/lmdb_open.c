@@ -390,13 +390,13 @@ static int env_open_checked(struct lmdb_env **out, const char *directory,
     return 0;
 }
 
-/* A directory that this process has not open yet. It is locked. */
+/* A directory that this process has not open yet. `locked`: nobody else is opening it. */
 static int env_open(struct lmdb_env **out, const char *directory,
-                    const struct store_options *options, struct ls_error *error)
+                    const struct store_options *options, bool locked, struct ls_error *error)
 {
     char data[PATH_MAX];
     struct lmdb_recovery recovery;
-    int result = lmdb_recover_begin(&recovery, directory, error);
+    int result = lmdb_recover_begin(&recovery, directory, locked, error);
     if (result == 0) {
         result = join(data, directory, "data.mdb", error);
     }
@@ -446,7 +446,7 @@ static int env_get(struct lmdb_env **out, const char *path, const struct store_o
         }
     }
     int locked = lock_directory(path);
-    int result = env_open(out, path, options, error);
+    int result = env_open(out, path, options, locked >= 0, error);
     unlock_directory(locked);
     if (result == 0) {
         (*out)->device = stat_of.st_dev;

@@ -49,6 +49,10 @@ static int put_back(const char *directory, ls_bytes metas, struct ls_error *erro
                          "open it",
                          directory);
     }
+    if (fd < 0 && errno == ENOENT) {
+        return error_set(error, LS_ECORRUPT, 0,
+                         "%s is missing, and the redo log has commits for it", path);
+    }
     bool good =
         fd >= 0 && pwrite(fd, metas.data, metas.size, 0) == (ssize_t)metas.size && fsync(fd) == 0;
     int result =
@@ -59,7 +63,7 @@ static int put_back(const char *directory, ls_bytes metas, struct ls_error *erro
     return result;
 }
 
-int lmdb_recover_begin(struct lmdb_recovery *recovery, const char *directory,
+int lmdb_recover_begin(struct lmdb_recovery *recovery, const char *directory, bool locked,
                        struct ls_error *error)
 {
     *recovery = (struct lmdb_recovery){.reader.fd = -1, .alone = is_alone(directory)};
@@ -69,6 +73,11 @@ int lmdb_recover_begin(struct lmdb_recovery *recovery, const char *directory,
     recovery->round = redo_reader_open(&recovery->reader, directory, error);
     if (recovery->round <= 0) {
         return recovery->round;
+    }
+    if (!locked) {
+        return error_set(error, LS_EBUSY, 0,
+                         "the store in %s was not closed, and cannot be locked to recover it",
+                         directory);
     }
     return put_back(directory, redo_reader_metas(&recovery->reader), error);
 }
