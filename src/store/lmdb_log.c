@@ -14,15 +14,15 @@
  * rules are:
  *
  *  1. wake->log_round is set before the first record of a round can be in the file, and set to 0
- *     after the log was durably cleared. It is read and changed only under LMDB's write lock.
+ *     after the log was durably cleared. It is read and changed under LMDB's write lock.
  *  2. While it is not 0 LMDB commits only what the process of that round has flushed to the log.
  *  3. The pin lasts from before the round's first record to after its clearing.
  *  4. The data file is flushed before the log is cleared.
  *  5. Where one of these flushes fails, nobody writes any more: the log still has everything.
  *
- * A pin makes the data file grow, so a process that is idle must not hold one: a round is begun only
- * while somebody has promised to say when writes cease (store_run), and after some commits in a row
- * that no other process came between.
+ * A pin makes the data file grow, so a process that is idle must not hold one: a round is begun
+ * only while somebody has promised to say when writes cease (store_run), and after some commits in
+ * a row that no other process came between.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +38,7 @@
 #define ROUND_BYTES_MAX (UINT64_C(16) << 20) /* written to the data file in a round */
 #define PAGES_A_COMMIT  8                    /* besides the leaves that are added or changed */
 #define SEND_PAGES      256                  /* sent to the disk at a time, ahead of the flush */
-#define RECORD_SIZE_MAX (REDO_CAPACITY / 2)
+#define RECORD_SIZE_MAX ((size_t)1 << 20)    /* above, writing twice costs more than a flush */
 #define SPACE_FACTOR    4 /* the disk has room for so many logs, or none is made */
 #define META_PAGES      2
 
@@ -310,6 +310,7 @@ static void rest(struct lmdb_env *env)
     }
     mdb_txn_abort(txn);
     env->log.streak = least(env->log.streak, 0);
+    redo_record_free(&env->log.record);
 }
 
 void lmdb_run(struct store *base, bool on)

@@ -250,7 +250,7 @@ static int room_slowly(struct store_txn *txn, enum store_room room, size_t bytes
     if (wanted <= limit) {
         return 0;
     }
-    /* So near the limit every free page counts, and a round of the log keeps LMDB from using some. */
+    /* So near the limit every free page counts; a round of the log keeps LMDB from using some. */
     int ended = lmdb_log_end(env, error);
     if (ended != 0) {
         return ended;

@@ -3,8 +3,8 @@
  * made and filled with zeros once, and from then on only overwritten, in blocks and past the page
  * cache where the file system allows that, so that a flush has nothing to do but write.
  *
- * It holds one round: the two meta pages of the data file as they were on disk when the round began,
- * and the edits of each commit since, in order. A round begins at the start of the file, over the
+ * It holds one round: the two meta pages of the data file as they were on disk when the round
+ * began, and the edits of each commit since, in order. A round begins at the start of the file, over the
  * round before, which must be in the data file by then. Each record's check covers the check of the
  * one before it, so what is left of older rounds never passes. The first record that does not pass
  * ends a round: it was never acknowledged, since there is one flush after the other.
@@ -66,8 +66,8 @@ uint64_t redo_record_space(const struct redo_record *record, size_t more);
 int redo_open(struct redo *redo, const char *directory, uint64_t capacity, struct ls_error *error);
 void redo_close(struct redo *redo);
 
-/* Begins round `round` with its first record and the meta pages; durable when it returns 0. Where it
- * fails, nobody can say which round the file holds until redo_clear has succeeded. */
+/* Begins round `round` with its first record and the meta pages; durable when it returns 0. Where
+ * it fails, nobody can say which round the file holds until redo_clear has succeeded. */
 int redo_begin(struct redo *redo, uint64_t round, struct redo_record *record, ls_bytes metas,
                struct ls_error *error);
 
@@ -93,8 +93,8 @@ struct redo_reader {
 };
 
 /* Opens DIR/redo for reading: 1 where it holds a round, whose first record is then read; 0 where it
- * is missing or empty; LS_ECORRUPT where its first block is not one of a log, LS_EFORMAT for a newer
- * format, LS_EIO, LS_ENOMEM. redo_reader_close after any result. */
+ * is missing or empty; LS_ECORRUPT where its first block is not one of a log, LS_EFORMAT for a
+ * newer format, LS_EIO, LS_ENOMEM. redo_reader_close after any result. */
 int redo_reader_open(struct redo_reader *reader, const char *directory, struct ls_error *error);
 void redo_reader_close(struct redo_reader *reader);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commits by the redo log: when they go there, what of them a crash leaves, and what happens to them
- * when other processes write, a process is killed, or a flush fails. A power loss is a directory put
- * together from what was flushed and any of the pages that were not. */
+/* Commits by the redo log: when they go there, what of them a crash leaves, and what happens to
+ * them when other processes write, a process is killed, or a flush fails. A power loss is a
+ * directory put together from what was flushed and any of the pages that were not. */
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
@@ -569,7 +569,7 @@ static void put_number(struct store *store, struct store_txn *txn, struct key ke
         store->driver->put(txn, key_bytes(&key), bytes_of(&number, sizeof number), false, &error));
 }
 
-/* One transaction of writer `w`: its own number and that of all grow by one, and a message comes. */
+/* One transaction of writer `w`: its own number and that of all grow by one; a message comes. */
 static void count_up(struct store *store, unsigned w, struct ledger *ledger)
 {
     struct ls_error error = {0};
