@@ -4,8 +4,8 @@
  * cache where the file system allows that, so that a flush has nothing to do but write.
  *
  * It holds one round: the two meta pages of the data file as they were on disk when the round
- * began, and the edits of each commit since, in order. A round begins at the start of the file, over the
- * round before, which must be in the data file by then. Each record's check covers the check of the
+ * began, and the edits of each commit since, in order. A round begins at the start of the file,
+ * over the round before, which must be cleared by then. Each record's check covers the check of the
  * one before it, so what is left of older rounds never passes. The first record that does not pass
  * ends a round: it was never acknowledged, since there is one flush after the other.
  *

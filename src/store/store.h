@@ -123,8 +123,8 @@ struct store_driver {
 
     /* On: write transactions will follow each other, and whoever says so will say when they cease.
      * Off: they have; on a thread with no transaction open, and it may take a flush. Pairs, from
-     * any number of threads. In between a driver may keep what makes many commits cheap and idleness
-     * expensive. NULL: makes no difference to this driver. */
+     * any number of threads. In between a driver may keep what makes many commits cheap and
+     * idleness expensive. NULL: makes no difference to this driver. */
     void (*run)(struct store *store, bool on);
 };
 
