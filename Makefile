@@ -26,6 +26,7 @@ build: configure ## build/lockstepd and build/lockstep, optimised
 	@ln -sf src/server/lockstepd src/cli/lockstep $(BUILD)/
 
 test: build ## every test that never may break
+	@tools/setup browser
 	@meson test -C $(BUILD) --print-errorlogs --no-rebuild
 
 demo: build ## a morning in the life of a small cluster, in under a minute
@@ -40,12 +41,15 @@ bench: build ## the figures of the README, against redis-server
 
 crash: build ## kill -9 under load, a few hundred times
 	@tests/integration/crash.py $(BUILD) --rounds 300
+	@tests/integration/txn_crash.py $(BUILD) --rounds 300
 
 powerloss: build ## power loss at every kind of moment, a few thousand images
 	@tests/integration/powerloss.py $(BUILD) --images 5000
 
-sim: build ## simulation for SECONDS from SEED on
-	@$(BUILD)/tests/simulation/simulate --seed $(SEED) --seconds $(SECONDS)
+sim: build ## simulation for SECONDS from SEED on, and what it reached
+	@$(BUILD)/tests/simulation/simulate --seed $(SEED) --cover \
+		--seconds $$(($(SECONDS) - $(SECONDS) / 5))
+	@$(BUILD)/tests/simulation/simulate_shard --seed $(SEED) --seconds $$(($(SECONDS) / 5 + 1))
 
 fuzz: setup ## every fuzzer for SECONDS, under sanitizers
 	@tools/setup fuzz

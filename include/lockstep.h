@@ -3,7 +3,8 @@
  * lockstep.h: the whole public interface of liblockstep.
  *
  * Lockstep keeps the nodes of a distributed system in step: one total order of messages under one
- * Lamport clock, and a node registry and an object store whose every change is such a message.
+ * Lamport clock, a node registry and an object store whose every change is such a message, and
+ * transactions over versioned keys in the order of the same clock.
  *
  * Rules that hold for every function here; the comment at each function says only what is special.
  *
@@ -14,8 +15,9 @@
  *     lockstep:// handle: the answer did not come, and the change may or may not have happened. A
  *     post with `once` set is never in doubt: make the same one again.
  *  2. Any number of threads may use an `ls` handle at once. What is made from it (a list, a watch,
- *     a batch) is used by one thread at a time, while others use the handle or other things made
- *     from it. Close every watch and free every batch before the handle; lists may outlive it.
+ *     a batch, a transaction) is used by one thread at a time, while others use the handle or other
+ *     things made from it. Close every watch, free every batch and end every transaction before the
+ *     handle; lists may outlive it.
  *  3. Bytes passed in are only read, and only during the call. Bytes passed out belong to the
  *     thing they came from and live until it is freed, or, for a watch, until the next call on it.
  *     They are followed by a NUL that their size does not count, so text among them is a C string.
@@ -193,6 +195,7 @@ typedef struct ls_options {
     uint64_t retention_bytes;  /* keep at most this many bytes of them; 0: no limit */
     bool retention_hold;       /* but keep, beyond age and count, what a node that is up has not
                                 * acknowledged; the limit of bytes stands */
+    uint64_t txn_history_age_ms; /* how far ls_txn_get() can look back; 0: 10000 */
 
     /* lockstep: only. */
     const char *user;     /* NULL: "default" */
@@ -479,6 +482,160 @@ LS_API int ls_batch_del(ls_batch *batch, ls_bytes key);
  * the object's `modified` as the number and its key in the sentence. */
 LS_API int ls_batch_commit(ls_batch *batch, uint64_t *clocks);
 LS_API void ls_batch_free(ls_batch *batch);
+
+/* ---- transactions ----
+ *
+ * A store of keys and versioned values of its own: its keys are not those of objects, and what is
+ * written here is no message of the box. (Objects change under conditions with ls_batch.)
+ *
+ * A transaction declares which keys it will or may read and write, and is given a timestamp, a
+ * fresh value of the coordinator's clock: its place in the one order. Transactions have the effect
+ * they would have if they ran one at a time in the order of their timestamps. None is aborted
+ * because of another, so there is nothing to try again. A write waits for nobody; a read waits for
+ * the newest earlier write of its key, which is bounded, because a transaction that is left open
+ * longer than its ttl is released: its writes do not happen, and it is LS_ETXNEXPIRED from then on.
+ * On a lockstep:// handle one whose connection is lost is released as well.
+ * docs/transactions.md says what follows from this, and when to declare what.
+ *
+ * Keys are 1 to 480 bytes, any bytes; a zero byte counts twice, and all together at most 499.
+ * Values are opaque bytes, up to 1 MiB. Wherever a value is given out, its `data` is NULL exactly
+ * where the key was absent; an empty value has data.
+ */
+
+/* What a transaction does with a key: one kind that reads, one that writes, or one of each. Where
+ * it does both it reads what was there before its own write. */
+enum ls_txn_kind {
+    LS_TXN_EAGER = 1, /* reads it: the value is there when the transaction begins */
+    LS_TXN_LAZY = 2, /* may read it: ls_txn_read() asks for the value, and waits for it only then */
+    LS_TXN_WILL = 4, /* writes it */
+    LS_TXN_MAY = 8   /* writes it, or leaves it as it was */
+};
+
+typedef struct ls_txn_key {
+    ls_bytes key;
+    unsigned kinds; /* of enum ls_txn_kind. A key that stands twice has the kinds of both. */
+} ls_txn_key;
+
+typedef struct ls_txn_options {
+    size_t size;     /* LS_TXN_OPTIONS_INIT */
+    uint64_t ttl_ms; /* how long it may stay open, at most 3600000; 0: 5000 */
+} ls_txn_options;
+
+#define LS_TXN_OPTIONS_INIT LS_INIT(ls_txn_options)
+
+/* An open transaction. It is used by one thread at a time, and ends with ls_txn_commit() or
+ * ls_txn_abort(), before its handle does. */
+typedef struct ls_transaction ls_transaction;
+
+/* What a transaction does, between its begin and its commit: 0 to commit, anything else to abort.
+ * It is called at most once. It may use the handle for other things, but not read there what the
+ * transaction is going to write: that read would wait for it until its ttl is over. */
+typedef int (*ls_txn_body)(ls_transaction *transaction, void *context);
+
+/* A whole transaction: begins, calls `body`, and commits, or aborts where `body` did not give 0,
+ * which is then the result. Otherwise as ls_txn_begin() and ls_txn_commit(). */
+LS_API int ls_txn_run(ls *handle, const ls_txn_key *keys, size_t count,
+                      const ls_txn_options *options, ls_txn_body body, void *context);
+
+/* Begins a transaction; returns once every eager value is known. LS_EKEY, LS_ETOOBIG (a key, or
+ * more keys than allowed, with the limit), LS_EINVAL (a kind that is none, two kinds that read or
+ * two that write), LS_ENOSPACE (also: too many are open), LS_ETXNEXPIRED (its ttl was over before
+ * its values were known). */
+LS_API int ls_txn_begin(ls *handle, const ls_txn_key *keys, size_t count,
+                        const ls_txn_options *options, ls_transaction **out);
+
+/* Its timestamp. */
+LS_API uint64_t ls_txn_timestamp(const ls_transaction *transaction);
+
+/* The value of a key that was declared with a kind that reads, as it was before the transaction;
+ * the same each time. The bytes live until the transaction ends. LS_ENOLOCK: not declared so;
+ * LS_ETXNEXPIRED. */
+LS_API int ls_txn_read(ls_transaction *transaction, ls_bytes key, ls_bytes *value);
+
+/* Keeps what the commit is to write, with a copy of the value; the last one for a key counts.
+ * Nothing is sent, and nothing seen by anybody, before the commit. LS_ENOLOCK: the key was not
+ * declared with a kind that writes; LS_ETOOBIG. */
+LS_API int ls_txn_put(ls_transaction *transaction, ls_bytes key, ls_bytes value);
+LS_API int ls_txn_del(ls_transaction *transaction, ls_bytes key);
+
+/* Commits; returns when all its writes are durable, together. Ends the transaction, whatever the
+ * result. Where it fails nothing was written. LS_EINVAL: a key declared LS_TXN_WILL was not
+ * written; LS_ETXNEXPIRED. On a lockstep:// handle LS_ECONN leaves it in doubt, unless the
+ * connection was lost before: that is LS_ETXNEXPIRED. Whether it was committed can then only be
+ * seen from what it wrote. */
+LS_API int ls_txn_commit(ls_transaction *transaction);
+
+/* Ends it without writing anything. NULL is ignored. */
+LS_API void ls_txn_abort(ls_transaction *transaction);
+
+/* ---- transactions of one call ---- */
+
+enum ls_txn_operation_kind {
+    LS_TXN_GET = 0,    /* reads a key */
+    LS_TXN_PUT = 1,    /* writes it */
+    LS_TXN_DEL = 2,    /* deletes it */
+    LS_TXN_INCRBY = 3, /* adds a number to its value, a decimal number, absent: 0 */
+    LS_TXN_CHECK = 4   /* has the whole transaction fail unless it has this value */
+};
+
+typedef struct ls_txn_operation {
+    enum ls_txn_operation_kind kind;
+    ls_bytes key;
+    ls_bytes value; /* LS_TXN_PUT, LS_TXN_CHECK */
+    int64_t number; /* LS_TXN_INCRBY */
+} ls_txn_operation;
+
+typedef struct ls_values ls_values;
+
+/* A transaction of a list of operations, each of which sees those before it, in one call and, over
+ * the network, one round trip. *results has an item for each: LS_TXN_GET the value, LS_TXN_INCRBY
+ * the new one, the others an absent one; free it with ls_values_free(). LS_ECONFLICT, with the key
+ * in the sentence: a check failed, and nothing was written; LS_EINVAL: a value that is no number,
+ * or a sum outside of 64 bits; LS_EINTERNAL: it was done, but there was no memory for the results.
+ */
+LS_API int ls_txn_execute(ls *handle, const ls_txn_operation *operations, size_t count,
+                          ls_values **results);
+
+/* As ls_txn_get(): the values as of now. */
+#define LS_TXN_NOW UINT64_C(0)
+
+/* The values of some keys as of a timestamp, all of the same moment, in the order of `keys`. It
+ * waits for earlier writes that are still open; nobody waits for it. LS_ETOOOLD, with the oldest
+ * that is possible: history before was collected; LS_EINVAL: a timestamp above the clock. Free with
+ * ls_values_free(). */
+LS_API int ls_txn_get(ls *handle, uint64_t timestamp, const ls_bytes *keys, size_t count,
+                      ls_values **out);
+
+LS_API size_t ls_values_count(const ls_values *values);
+/* NULL past the end; `data` is NULL for an absent value. */
+LS_API const ls_bytes *ls_values_get(const ls_values *values, size_t index);
+LS_API void ls_values_free(ls_values *values);
+
+/* How a key of an open transaction stands. */
+typedef struct ls_txn_mark {
+    ls_bytes key;
+    unsigned kinds;          /* of enum ls_txn_kind */
+    bool waits;              /* a read of it waits, or would, for the transaction with */
+    uint64_t waits_for;      /* this timestamp, */
+    unsigned waits_kind;     /* which declared LS_TXN_WILL or LS_TXN_MAY there */
+    uint64_t waits_since_ns; /* and began at this time */
+} ls_txn_mark;
+
+typedef struct ls_txn_info {
+    uint64_t began_ns;
+    uint64_t expires_ms; /* in so many milliseconds it is released */
+    uint64_t waiting;    /* calls that wait for it to end, in the process that was asked */
+} ls_txn_info;
+
+typedef struct ls_txn_marks ls_txn_marks;
+
+/* What the open transaction with this timestamp has declared and what it waits for, in byte order
+ * of its keys. `info` may be NULL. LS_ETXNEXPIRED: it is over; LS_EINVAL: there never was one. Free
+ * with ls_txn_marks_free(). */
+LS_API int ls_txn_explain(ls *handle, uint64_t timestamp, ls_txn_info *info, ls_txn_marks **out);
+LS_API size_t ls_txn_marks_count(const ls_txn_marks *marks);
+LS_API const ls_txn_mark *ls_txn_marks_get(const ls_txn_marks *marks, size_t index);
+LS_API void ls_txn_marks_free(ls_txn_marks *marks);
 
 /* ---- relay ----
  *

@@ -10,9 +10,10 @@
 #include "cli/cli.h"
 
 const struct command *const cli_commands[] = {
-    &command_status, &command_post, &command_read, &command_watch, &command_nodes, &command_get,
-    &command_put,    &command_del,  &command_scan, &command_clock, &command_relay, &command_bench,
-    &command_check,  &command_dump, &command_load, &command_key,   NULL,
+    &command_status, &command_post,  &command_read,  &command_watch,  &command_nodes,
+    &command_get,    &command_put,   &command_del,   &command_scan,   &command_clock,
+    &command_txn,    &command_relay, &command_model, &command_bench,  &command_check,
+    &command_dump,   &command_load,  &command_key,   &command_report, NULL,
 };
 
 #define NAMES_MAX 32

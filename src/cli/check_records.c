@@ -40,6 +40,25 @@ static void keep_control(struct walk *walk, const struct key_parts *parts, ls_by
             walk_fault(walk, key, "the format is %" PRIu64 ", which this version does not know",
                        control->value[0]);
         }
+    } else if (is_named(parts, CONTROL_TXNS)) {
+        if (control->value[TXNS_OPEN] != walk->open) {
+            walk_fault(walk, key,
+                       "%" PRIu64 " transactions are said to be open, %" PRIu64 " are there",
+                       control->value[TXNS_OPEN], walk->open);
+        }
+    }
+}
+
+/* The record of an open transaction. They come before the one that counts them. */
+static void check_open(struct walk *walk, ls_bytes key, ls_bytes value, uint64_t timestamp)
+{
+    struct ls_error error;
+    struct transaction transaction;
+    walk->open++;
+    if (transaction_decode(&transaction, value, &error) != 0) {
+        walk_fault_error(walk, key, &error);
+    } else if (walk->has_clock && timestamp > walk->clock) {
+        walk_fault(walk, key, "the transaction is above the clock, %" PRIu64, walk->clock);
     }
 }
 
@@ -74,6 +93,10 @@ int check_control(struct walk *walk, const struct key_parts *parts, ls_bytes key
     }
     if (owned_name(parts->name, &host, &created)) {
         check_owned(walk, key, value, host, created);
+        return 0;
+    }
+    if (txn_name(parts->name, &created)) {
+        check_open(walk, key, value, created);
         return 0;
     }
     const char *const *fields = control_fields(parts->name);
@@ -351,6 +374,20 @@ int check_producer(struct walk *walk, const struct key_parts *parts, ls_bytes ke
     } else if (walk->has_clock && producer.clock > walk->clock) {
         walk_fault(walk, key, "its clock, %" PRIu64 ", is above the coordinator's, %" PRIu64,
                    producer.clock, walk->clock);
+    }
+    return 0;
+}
+
+/* ---- versions ---- */
+
+int check_version(struct walk *walk, const struct key_parts *parts, ls_bytes key, ls_bytes value)
+{
+    struct ls_error error;
+    struct version version;
+    if (record_verify(value, key, &error) != 0 || version_decode(&version, value, &error) != 0) {
+        walk_fault_error(walk, key, &error);
+    } else if (walk->has_clock && parts->clock > walk->clock) {
+        walk_fault(walk, key, "the version is above the clock, %" PRIu64, walk->clock);
     }
     return 0;
 }

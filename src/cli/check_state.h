@@ -39,6 +39,7 @@ struct walk {
     uint64_t clock;
     struct control box;
     struct control discarded;
+    uint64_t open; /* records of open transactions */
 
     /* Where the box stands. */
     bool chain_known;
@@ -62,6 +63,7 @@ int check_message(struct walk *walk, const struct key_parts *parts, ls_bytes key
 int check_node(struct walk *walk, const struct key_parts *parts, ls_bytes key, ls_bytes value);
 int check_object(struct walk *walk, const struct key_parts *parts, ls_bytes key, ls_bytes value);
 int check_producer(struct walk *walk, const struct key_parts *parts, ls_bytes key, ls_bytes value);
+int check_version(struct walk *walk, const struct key_parts *parts, ls_bytes key, ls_bytes value);
 
 /* After all messages: whether the records under C say the same. */
 void check_box(struct walk *walk);

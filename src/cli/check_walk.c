@@ -104,18 +104,6 @@ uint64_t walk_discarded(const struct walk *walk)
 
 /* ---- the walk ---- */
 
-/* Nothing is written under V yet, but for records of the common form. */
-static int check_version(struct walk *walk, const struct key_parts *parts, ls_bytes key,
-                         ls_bytes value)
-{
-    struct ls_error error;
-    (void)parts;
-    if (record_verify(value, key, &error) != 0) {
-        walk_fault_error(walk, key, &error);
-    }
-    return 0;
-}
-
 static int check_record(struct walk *walk, enum key_category category, ls_bytes key, ls_bytes value)
 {
     struct check_totals *totals = walk->totals;

@@ -16,7 +16,7 @@
 
 #define CLI_DEFAULT_URL "lockstep://127.0.0.1:7411"
 
-#define CLI_OPTIONS_MAX   12
+#define CLI_OPTIONS_MAX   16
 #define CLI_ARGUMENTS_MAX 64
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -168,11 +168,14 @@ extern const struct command command_put;
 extern const struct command command_del;
 extern const struct command command_scan;
 extern const struct command command_clock;
+extern const struct command command_txn;
 extern const struct command command_relay;
+extern const struct command command_model;
 extern const struct command command_bench;
 extern const struct command command_check;
 extern const struct command command_dump;
 extern const struct command command_load;
 extern const struct command command_key;
+extern const struct command command_report;
 
 #endif

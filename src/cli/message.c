@@ -171,7 +171,7 @@ static int show_payload(struct buf *out, const ls_message *message)
     return rc;
 }
 
-static void show_words(char *out, size_t size, const ls_message *message)
+void message_words(char out[MESSAGE_WORDS_SIZE], const ls_message *message)
 {
     const char *type = message_type_word((uint8_t)message->type);
     const char *event = message_event_word((uint8_t)message->event);
@@ -180,13 +180,13 @@ static void show_words(char *out, size_t size, const ls_message *message)
         type = "unknown";
     }
     if (letter == LS_NO_EVENT) {
-        snprintf(out, size, "%s", type);
+        snprintf(out, MESSAGE_WORDS_SIZE, "%s", type);
     } else if (event != NULL) {
-        snprintf(out, size, "%s.%s", type, event);
+        snprintf(out, MESSAGE_WORDS_SIZE, "%s.%s", type, event);
     } else if (letter > 0x20 && letter < 0x7f) {
-        snprintf(out, size, "%s.%c", type, letter);
+        snprintf(out, MESSAGE_WORDS_SIZE, "%s.%c", type, letter);
     } else {
-        snprintf(out, size, "%s.0x%02x", type, letter);
+        snprintf(out, MESSAGE_WORDS_SIZE, "%s.0x%02x", type, letter);
     }
 }
 
@@ -208,9 +208,9 @@ static int print_text(struct message_printer *printer, const ls_message *message
     const struct cli *cli = printer->cli;
     struct buf *out = &printer->scratch;
     char time[SHOW_TIME_SIZE];
-    char words[40];
+    char words[MESSAGE_WORDS_SIZE];
     show_time(time, message->timestamp_ns);
-    show_words(words, sizeof(words), message);
+    message_words(words, message);
 
     out->size = 0;
     const char *plain = cli_colour(cli, COLOUR_NONE);

@@ -15,6 +15,10 @@ struct message_printer {
 int message_print(struct message_printer *printer, const ls_message *message);
 void message_printer_free(struct message_printer *printer);
 
+/* "user.created", or less where it has less: what kind of message it is. */
+#define MESSAGE_WORDS_SIZE 40
+void message_words(char out[MESSAGE_WORDS_SIZE], const ls_message *message);
+
 /* "user", "created"; NULL for a byte that has no word. */
 const char *message_type_word(uint8_t type);
 const char *message_event_word(uint8_t event);

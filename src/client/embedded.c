@@ -29,6 +29,13 @@ static int open_parts(struct embedded *e, const char *url, const ls_options *opt
     if (result != 0) {
         goto close_store;
     }
+    struct txn_options kept = {.history_age_ms = options->txn_history_age_ms != 0
+                                                     ? options->txn_history_age_ms
+                                                     : TXN_HISTORY_DEFAULT};
+    result = txn_open(&e->txn, e->sequencer, &kept, error);
+    if (result != 0) {
+        goto close_sequencer;
+    }
     result = presence_open(&e->presence);
     if (result != 0) {
         error_code(error, result);
@@ -38,6 +45,7 @@ static int open_parts(struct embedded *e, const char *url, const ls_options *opt
 
 close_sequencer:
     sequencer_close(e->sequencer);
+    txn_close(e->txn);
 close_store:
     store_close(e->store);
     return result;
@@ -74,6 +82,7 @@ static void embedded_close(struct ls *handle)
     struct embedded *e = embedded_of(handle);
     presence_close(e->presence);
     sequencer_close(e->sequencer);
+    txn_close(e->txn);
     store_close(e->store);
     pthread_mutex_destroy(&e->snapshot_lock);
     pthread_mutex_destroy(&e->join_lock);
@@ -354,4 +363,11 @@ const struct backend backend_embedded = {
     .object_watch_next = embedded_object_watch_next,
     .object_watch_close = embedded_object_watch_close,
     .commit = embedded_commit,
+    .txn_begin = embedded_txn_begin,
+    .txn_read = embedded_txn_read,
+    .txn_commit = embedded_txn_commit,
+    .txn_abort = embedded_txn_abort,
+    .txn_execute = embedded_txn_execute,
+    .txn_get = embedded_txn_get,
+    .txn_explain = embedded_txn_explain,
 };

@@ -16,12 +16,14 @@
 #include "sequencer/presence.h"
 #include "sequencer/sequencer.h"
 #include "store/store.h"
+#include "txn/txn.h"
 
 struct object_watch;
 
 struct embedded {
     struct store *store;
     struct sequencer *sequencer;
+    struct txn *txn; /* closed after the sequencer */
     bool read_only;
     bool retains;
     struct retention keep;
@@ -114,5 +116,19 @@ int embedded_object_watch_next(struct ls_object_watch *watch, int64_t timeout_ms
                                enum ls_object_event *event, ls_object *object,
                                struct ls_error *error);
 void embedded_object_watch_close(struct ls_object_watch *watch);
+
+/* ---- embedded_txn.c: transactions ---- */
+
+int embedded_txn_begin(struct ls_transaction *transaction, struct ls_error *error);
+int embedded_txn_read(struct ls_transaction *transaction, struct txn_item *item,
+                      struct ls_error *error);
+int embedded_txn_commit(struct ls_transaction *transaction, struct ls_error *error);
+void embedded_txn_abort(struct ls_transaction *transaction);
+int embedded_txn_execute(struct ls *handle, const ls_txn_operation *operations, size_t count,
+                         struct ls_values *out, struct ls_error *error);
+int embedded_txn_get(struct ls *handle, uint64_t timestamp, const ls_bytes *keys, size_t count,
+                     struct ls_values *out, struct ls_error *error);
+int embedded_txn_explain(struct ls *handle, uint64_t timestamp, ls_txn_info *info,
+                         struct ls_txn_marks *out, struct ls_error *error);
 
 #endif

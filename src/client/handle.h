@@ -63,6 +63,32 @@ struct ls_object_watch {
     struct ls *handle;
 };
 
+/* Bytes that stay where they are until it is cleared: see arena_copy. */
+struct arena {
+    struct arena_chunk *chunk; /* the newest, which has room */
+    size_t used;               /* bytes ever placed since the last clear */
+};
+
+/* What an open transaction declared of a key, what it read, and what it is to write. */
+struct txn_item {
+    ls_bytes key;
+    unsigned kinds; /* of enum ls_txn_kind */
+    bool known;     /* it was read: `value`, whose data is NULL where it was absent */
+    bool written;   /* `put` is to be written; its data is NULL for a deletion */
+    ls_bytes value;
+    ls_bytes put;
+};
+
+struct ls_transaction {
+    struct ls *handle;
+    uint64_t timestamp;
+    uint64_t ttl_ms;
+    struct arena arena;     /* of keys and values */
+    struct txn_item *items; /* in byte order of the keys, each once */
+    size_t count;
+    void *state; /* the backend's own */
+};
+
 /* ---- backends ----
  *
  * Rules for every member:
@@ -145,6 +171,25 @@ struct backend {
                   size_t condition_count, struct object_operation *operations,
                   size_t operation_count, struct ls_error *error);
 
+    /* Begins, and sets the timestamp and the value of each eager item (txn_item_know). The
+     * transaction's declaration is whole and checked. */
+    int (*txn_begin)(struct ls_transaction *transaction, struct ls_error *error);
+    /* The value of an item that is declared as read and not known yet. */
+    int (*txn_read)(struct ls_transaction *transaction, struct txn_item *item,
+                    struct ls_error *error);
+    /* Writes the items that are to be written, all that must be are. Both end the transaction,
+     * and release its state; a commit that is refused aborts it. */
+    int (*txn_commit)(struct ls_transaction *transaction, struct ls_error *error);
+    void (*txn_abort)(struct ls_transaction *transaction);
+    /* Add a value for each operation, for each key. */
+    int (*txn_execute)(struct ls *handle, const ls_txn_operation *operations, size_t count,
+                       struct ls_values *out, struct ls_error *error);
+    /* `timestamp` may be LS_TXN_NOW. */
+    int (*txn_get)(struct ls *handle, uint64_t timestamp, const ls_bytes *keys, size_t count,
+                   struct ls_values *out, struct ls_error *error);
+    int (*txn_explain)(struct ls *handle, uint64_t timestamp, ls_txn_info *info,
+                       struct ls_txn_marks *out, struct ls_error *error);
+
     /* NULL where the backend has no relay: LS_ENOTSUP. */
     int (*relay_send)(struct ls *handle, const struct relay_order *order, size_t *handed,
                       struct ls_error *error);
@@ -167,11 +212,6 @@ extern const struct backend backend_remote;   /* remote.c */
 /* The most a payload or an object's value may have. */
 #define OBJECT_SIZE_MAX 1048576
 
-struct arena {
-    struct arena_chunk *chunk; /* the newest, which has room */
-    size_t used;               /* bytes ever placed since the last clear */
-};
-
 struct ls_messages {
     struct arena arena;
     ls_message *items;
@@ -193,6 +233,20 @@ struct ls_objects {
     size_t capacity;
 };
 
+struct ls_values {
+    struct arena arena;
+    ls_bytes *items; /* data NULL: absent */
+    size_t count;
+    size_t capacity;
+};
+
+struct ls_txn_marks {
+    struct arena arena;
+    ls_txn_mark *items;
+    size_t count;
+    size_t capacity;
+};
+
 /* Copies the bytes in, with a NUL behind them. 0 or LS_ENOMEM, with *copy untouched. */
 int arena_copy(struct arena *arena, ls_bytes bytes, ls_bytes *copy);
 /* Empties it and keeps its largest chunk for what comes next; all that was placed is gone. */
@@ -203,6 +257,8 @@ void arena_free(struct arena *arena);
 int messages_add(struct ls_messages *list, const ls_message *message);
 int nodes_add(struct ls_nodes *list, const ls_node *node);
 int objects_add(struct ls_objects *list, const ls_object *object);
+int values_add(struct ls_values *list, ls_bytes value);
+int txn_marks_add(struct ls_txn_marks *list, const ls_txn_mark *mark);
 
 /* Empty it, and keep the memory for what comes next. */
 void messages_clear(struct ls_messages *list);
@@ -218,6 +274,12 @@ void objects_release(struct ls_objects *list);
 /* Room for one more item of an array that doubles: the array, moved where it had to be, or NULL
  * with the old one as it was. */
 void *array_grow(void *items, size_t count, size_t *capacity, size_t item_size);
+
+/* The value that an item reads, with data NULL where it is absent. 0 or LS_ENOMEM. */
+int txn_item_know(struct ls_transaction *transaction, struct txn_item *item, ls_bytes value);
+
+/* LS_EINTERNAL: a transaction of one call was done, but there is no memory for what it gave. */
+int txn_done_untold(struct ls_error *error);
 
 /* A filter of one's own, with its texts and bytes in `arena`. 0 or LS_ENOMEM. */
 int filter_copy(ls_filter *out, struct arena *arena, const ls_filter *filter);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Joins static libraries into one whose only visible names are the public ones:
-#   join_objects.sh OUTPUT COMPILER.. -- ARCHIVE..
-# The first archive goes in whole, of the others what it needs.
+#   join_objects.sh OUTPUT COMPILER.. -- WHOLE-ARCHIVE.. -- ARCHIVE..
+# The archives that come first go in whole, of the others what they need.
 set -eu
 
 output=$1
@@ -12,11 +12,15 @@ while [ "$1" != -- ]; do
     shift
 done
 shift
-first=$1
+whole=
+while [ "$1" != -- ]; do
+    whole="$whole $1"
+    shift
+done
 shift
 
 object=$output.o
-$compiler -r -nostdlib -o "$object" -Wl,--whole-archive "$first" -Wl,--no-whole-archive \
+$compiler -r -nostdlib -o "$object" -Wl,--whole-archive $whole -Wl,--no-whole-archive \
     -Wl,--start-group "$@" -Wl,--end-group
 ${OBJCOPY:-objcopy} --localize-hidden "$object"
 rm -f "$output"

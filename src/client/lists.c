@@ -154,6 +154,49 @@ int objects_add(struct ls_objects *list, const ls_object *object)
     return 0;
 }
 
+static int value_copy(struct arena *arena, ls_bytes value, ls_bytes *copy)
+{
+    if (value.data == NULL) {
+        *copy = bytes_of(NULL, 0);
+        return 0;
+    }
+    return arena_copy(arena, value, copy);
+}
+
+int values_add(struct ls_values *list, ls_bytes value)
+{
+    ls_bytes *items = array_grow(list->items, list->count, &list->capacity, sizeof *items);
+    if (items == NULL) {
+        return LS_ENOMEM;
+    }
+    list->items = items;
+    int result = value_copy(&list->arena, value, &items[list->count]);
+    list->count += result == 0;
+    return result;
+}
+
+int txn_marks_add(struct ls_txn_marks *list, const ls_txn_mark *mark)
+{
+    ls_txn_mark *items = array_grow(list->items, list->count, &list->capacity, sizeof *items);
+    if (items == NULL) {
+        return LS_ENOMEM;
+    }
+    list->items = items;
+    ls_txn_mark copy = *mark;
+    int result = arena_copy(&list->arena, mark->key, &copy.key);
+    if (result == 0) {
+        list->items[list->count++] = copy;
+    }
+    return result;
+}
+
+int txn_item_know(struct ls_transaction *transaction, struct txn_item *item, ls_bytes value)
+{
+    int result = value_copy(&transaction->arena, value, &item->value);
+    item->known = result == 0;
+    return result;
+}
+
 void messages_clear(struct ls_messages *list)
 {
     arena_clear(&list->arena);
@@ -238,5 +281,43 @@ void ls_objects_free(ls_objects *objects)
     if (objects != NULL) {
         objects_release(objects);
         free(objects);
+    }
+}
+
+size_t ls_values_count(const ls_values *values)
+{
+    return values == NULL ? 0 : values->count;
+}
+
+const ls_bytes *ls_values_get(const ls_values *values, size_t index)
+{
+    return index < ls_values_count(values) ? &values->items[index] : NULL;
+}
+
+void ls_values_free(ls_values *values)
+{
+    if (values != NULL) {
+        arena_free(&values->arena);
+        free(values->items);
+        free(values);
+    }
+}
+
+size_t ls_txn_marks_count(const ls_txn_marks *marks)
+{
+    return marks == NULL ? 0 : marks->count;
+}
+
+const ls_txn_mark *ls_txn_marks_get(const ls_txn_marks *marks, size_t index)
+{
+    return index < ls_txn_marks_count(marks) ? &marks->items[index] : NULL;
+}
+
+void ls_txn_marks_free(ls_txn_marks *marks)
+{
+    if (marks != NULL) {
+        arena_free(&marks->arena);
+        free(marks->items);
+        free(marks);
     }
 }

@@ -69,6 +69,39 @@ void filter_arguments(const ls_filter *filter, ls_bytes *argv, size_t *argc)
     }
 }
 
+struct stream readers_borrow(struct readers *readers)
+{
+    for (;;) {
+        struct stream stream = STREAM_CLOSED;
+        struct ls_error error;
+        pthread_mutex_lock(&readers->lock);
+        if (readers->count > 0) {
+            stream = readers->idle[--readers->count];
+        }
+        pthread_mutex_unlock(&readers->lock);
+        /* One that was lost while it was idle must not take a request that may not be sent twice,
+         * and nothing comes on it unasked. */
+        if (!stream_is_open(&stream) || stream_fill(&stream, &error) == 0) {
+            return stream;
+        }
+        stream_close(&stream);
+    }
+}
+
+void readers_return(struct readers *readers, struct stream *stream)
+{
+    pthread_mutex_lock(&readers->lock);
+    bool kept = stream_is_open(stream) && readers->count < READERS_MAX;
+    if (kept) {
+        readers->idle[readers->count++] = *stream;
+    }
+    pthread_mutex_unlock(&readers->lock);
+    if (!kept) {
+        stream_close(stream);
+    }
+    *stream = STREAM_CLOSED;
+}
+
 static int remote_open(struct ls *handle, const char *url, const ls_options *options,
                        struct ls_error *error)
 {
@@ -163,6 +196,13 @@ const struct backend backend_remote = {
     .object_watch_next = remote_object_watch_next,
     .object_watch_close = remote_object_watch_close,
     .commit = remote_commit,
+    .txn_begin = remote_txn_begin,
+    .txn_read = remote_txn_read,
+    .txn_commit = remote_txn_commit,
+    .txn_abort = remote_txn_abort,
+    .txn_execute = remote_txn_execute,
+    .txn_get = remote_txn_get,
+    .txn_explain = remote_txn_explain,
     .relay_send = remote_relay_send,
     .relay_next = remote_relay_next,
 };

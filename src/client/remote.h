@@ -30,7 +30,7 @@ struct remote;
 int numbered_take(struct remote *remote, struct ls_error *error);
 void numbered_give(struct remote *remote);
 
-/* Connections for reads that wait, idle ones in a stack. */
+/* Connections for what waits at the server, idle ones in a stack. */
 #define READERS_MAX 8
 
 struct readers {
@@ -38,6 +38,11 @@ struct readers {
     struct stream idle[READERS_MAX];
     size_t count;
 };
+
+/* An idle connection that is not known to be lost, or a closed stream. */
+struct stream readers_borrow(struct readers *readers);
+/* Keeps it for the next, where it is open and there is room, else closes it. */
+void readers_return(struct readers *readers, struct stream *stream);
 
 struct remote {
     struct peer peer;
@@ -129,5 +134,20 @@ int remote_scan(struct ls *handle, ls_bytes prefix, ls_bytes after, size_t max,
 int remote_commit(struct ls *handle, const struct object_condition *conditions,
                   size_t condition_count, struct object_operation *operations,
                   size_t operation_count, struct ls_error *error);
+
+/* remote_txn.c */
+int remote_txn_begin(struct ls_transaction *transaction, struct ls_error *error);
+int remote_txn_read(struct ls_transaction *transaction, struct txn_item *item,
+                    struct ls_error *error);
+int remote_txn_commit(struct ls_transaction *transaction, struct ls_error *error);
+void remote_txn_abort(struct ls_transaction *transaction);
+
+/* remote_txn_once.c */
+int remote_txn_execute(struct ls *handle, const ls_txn_operation *operations, size_t count,
+                       struct ls_values *out, struct ls_error *error);
+int remote_txn_get(struct ls *handle, uint64_t timestamp, const ls_bytes *keys, size_t count,
+                   struct ls_values *out, struct ls_error *error);
+int remote_txn_explain(struct ls *handle, uint64_t timestamp, ls_txn_info *info,
+                       struct ls_txn_marks *out, struct ls_error *error);
 
 #endif

@@ -196,31 +196,6 @@ static int take_messages(struct pipeline *pipeline, void *out, const struct resp
     return 0;
 }
 
-/* An idle connection for a read that waits, or a closed stream. */
-static struct stream borrow_reader(struct readers *readers)
-{
-    struct stream stream = STREAM_CLOSED;
-    pthread_mutex_lock(&readers->lock);
-    if (readers->count > 0) {
-        stream = readers->idle[--readers->count];
-    }
-    pthread_mutex_unlock(&readers->lock);
-    return stream;
-}
-
-static void return_reader(struct readers *readers, struct stream *stream)
-{
-    pthread_mutex_lock(&readers->lock);
-    bool kept = stream_is_open(stream) && readers->count < READERS_MAX;
-    if (kept) {
-        readers->idle[readers->count++] = *stream;
-    }
-    pthread_mutex_unlock(&readers->lock);
-    if (!kept) {
-        stream_close(stream);
-    }
-}
-
 /* A read as a request; the last argument is how long the server may wait. */
 struct read_request {
     struct number_text from;
@@ -278,7 +253,7 @@ static int read_waiting(struct remote *remote, struct read_request *request,
                         const struct deadline *deadline, struct ls_messages *out,
                         struct ls_error *error)
 {
-    struct stream stream = borrow_reader(&remote->readers);
+    struct stream stream = readers_borrow(&remote->readers);
     struct backoff backoff = {0};
     struct deadline give_up = {.none = true}; /* while the server cannot be reached */
     int rc;
@@ -306,7 +281,7 @@ static int read_waiting(struct remote *remote, struct read_request *request,
             break;
         }
     }
-    return_reader(&remote->readers, &stream);
+    readers_return(&remote->readers, &stream);
     return rc;
 }
 

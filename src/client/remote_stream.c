@@ -369,8 +369,8 @@ static int send_all(struct stream *stream, ls_bytes bytes, const struct deadline
     return 0;
 }
 
-int stream_request(struct stream *stream, size_t argc, const ls_bytes *argv,
-                   const struct deadline *deadline, struct ls_error *error)
+int stream_send(struct stream *stream, size_t argc, const ls_bytes *argv,
+                const struct deadline *deadline, struct ls_error *error)
 {
     struct buf out = {0};
     int rc = resp_request(&out, argc, argv);
@@ -379,6 +379,13 @@ int stream_request(struct stream *stream, size_t argc, const ls_bytes *argv,
     }
     rc = send_all(stream, buf_bytes(&out), deadline, error);
     buf_free(&out);
+    return rc;
+}
+
+int stream_request(struct stream *stream, size_t argc, const ls_bytes *argv,
+                   const struct deadline *deadline, struct ls_error *error)
+{
+    int rc = stream_send(stream, argc, argv, deadline, error);
     if (rc != 0) {
         return rc;
     }

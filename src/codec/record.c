@@ -13,24 +13,31 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "codec/cbor.h"
+#include "codec/key.h"
 
 /* Text keys with their CBOR heads, 0x60 plus the size, in octal: such an escape ends by itself. */
 #define K_ID        "\142id"
 #define K_KEY       "\143key"
+#define K_MAY       "\143may"
 #define K_SEQ       "\143seq"
 #define K_TTL       "\143ttl"
 #define K_VIA       "\143via"
 #define K_BEAT      "\144beat"
 #define K_FROM      "\144from"
 #define K_HOST      "\144host"
+#define K_LAZY      "\144lazy"
 #define K_META      "\144meta"
 #define K_TYPE      "\144type"
+#define K_WILL      "\144will"
+#define K_BEGAN     "\145began"
 #define K_CHECK     "\145check"
 #define K_CLOCK     "\145clock"
+#define K_EAGER     "\145eager"
 #define K_EVENT     "\145event"
 #define K_OWNER     "\145owner"
 #define K_STATE     "\145state"
 #define K_VALUE     "\145value"
+#define K_WHOLE     "\145whole"
 #define K_JOINED    "\146joined"
 #define K_OBJECT    "\146object"
 #define K_CREATED   "\147created"
@@ -281,6 +288,52 @@ int change_encode(struct buf *out, const struct change *change)
         put_number(&writer, change->previous);
     }
     writer_close(&writer);
+    return 0;
+}
+
+int version_encode(struct buf *out, const struct version *version, ls_bytes key)
+{
+    struct writer writer;
+    int rc = writer_open(&writer, out, version->value.size);
+    if (rc != 0) {
+        return rc;
+    }
+    put_check_here(&writer);
+    if (!version->deleted) {
+        put_key(&writer, K_VALUE);
+        put_string(&writer, CBOR_ITEM_BYTES, version->value);
+    }
+    (void)writer_close_checked(&writer, seed_of_key(key));
+    return 0;
+}
+
+int transaction_encode(struct buf *out, const struct transaction *transaction, ls_bytes key)
+{
+    struct writer writer;
+    int rc = writer_open(&writer, out,
+                         transaction->eager.size + transaction->lazy.size + transaction->will.size +
+                             transaction->may.size);
+    if (rc != 0) {
+        return rc;
+    }
+    put_key(&writer, K_MAY);
+    put_string(&writer, CBOR_ITEM_BYTES, transaction->may);
+    put_key(&writer, K_TTL);
+    put_number(&writer, transaction->ttl_ms);
+    put_key(&writer, K_VIA);
+    put_number(&writer, transaction->via);
+    put_key(&writer, K_LAZY);
+    put_string(&writer, CBOR_ITEM_BYTES, transaction->lazy);
+    put_key(&writer, K_WILL);
+    put_string(&writer, CBOR_ITEM_BYTES, transaction->will);
+    put_key(&writer, K_BEGAN);
+    put_number(&writer, transaction->began_ns);
+    put_check_here(&writer);
+    put_key(&writer, K_EAGER);
+    put_string(&writer, CBOR_ITEM_BYTES, transaction->eager);
+    put_key(&writer, K_WHOLE);
+    put_number(&writer, transaction->whole);
+    (void)writer_close_checked(&writer, seed_of_key(key));
     return 0;
 }
 
@@ -611,6 +664,85 @@ int change_decode(struct change *out, ls_bytes object, struct ls_error *error)
     return rc;
 }
 
+int version_decode(struct version *out, ls_bytes record, struct ls_error *error)
+{
+    enum { CHECK, VALUE, COUNT };
+    static const struct field fields[COUNT] = {
+        [CHECK] = FIELD(K_CHECK, CBOR_UINT, REQUIRED),
+        [VALUE] = FIELD(K_VALUE, CBOR_BYTES, OPTIONAL),
+    };
+    struct cbor_entry entries[COUNT];
+    int rc = read_fields(entries, record, fields, COUNT, error);
+    if (rc == 0) {
+        *out = (struct version){.value = entries[VALUE].bytes,
+                                .deleted = !entry_is_there(&entries[VALUE])};
+    }
+    return rc;
+}
+
+bool key_list_next(ls_bytes *list, ls_bytes *key)
+{
+    const uint8_t *at = list->data;
+    if (list->size < 2) {
+        return false;
+    }
+    size_t size = (size_t)at[0] << 8 | at[1];
+    if (size > list->size - 2) {
+        return false;
+    }
+    *key = bytes_of(at + 2, size);
+    *list = bytes_of(at + 2 + size, list->size - 2 - size);
+    return true;
+}
+
+static int check_key_list(ls_bytes list, const struct cbor_entry *entry, struct ls_error *error)
+{
+    ls_bytes key;
+    while (key_list_next(&list, &key)) {
+        if (key.size == 0 || key.size > KEY_OBJECT_SIZE_MAX) {
+            break;
+        }
+    }
+    return list.size == 0
+               ? 0
+               : error_set(error, LS_ERECORD, entry->offset, "a list of keys is malformed");
+}
+
+int transaction_decode(struct transaction *out, ls_bytes record, struct ls_error *error)
+{
+    enum { MAY, TTL, VIA, LAZY, WILL, BEGAN, CHECK, EAGER, WHOLE, COUNT };
+    static const struct field fields[COUNT] = {
+        [MAY] = FIELD(K_MAY, CBOR_BYTES, REQUIRED),
+        [TTL] = FIELD(K_TTL, CBOR_UINT, REQUIRED),
+        [VIA] = FIELD(K_VIA, CBOR_UINT, REQUIRED),
+        [LAZY] = FIELD(K_LAZY, CBOR_BYTES, REQUIRED),
+        [WILL] = FIELD(K_WILL, CBOR_BYTES, REQUIRED),
+        [BEGAN] = FIELD(K_BEGAN, CBOR_UINT, REQUIRED),
+        [CHECK] = FIELD(K_CHECK, CBOR_UINT, REQUIRED),
+        [EAGER] = FIELD(K_EAGER, CBOR_BYTES, REQUIRED),
+        [WHOLE] = FIELD(K_WHOLE, CBOR_UINT, REQUIRED),
+    };
+    static const int lists[] = {MAY, LAZY, WILL, EAGER};
+    struct cbor_entry entries[COUNT];
+    int rc = read_fields(entries, record, fields, COUNT, error);
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0] && rc == 0; i++) {
+        rc = check_key_list(entries[lists[i]].bytes, &entries[lists[i]], error);
+    }
+    if (rc == 0) {
+        *out = (struct transaction){
+            .via = entries[VIA].number,
+            .ttl_ms = entries[TTL].number,
+            .began_ns = entries[BEGAN].number,
+            .whole = entries[WHOLE].number,
+            .eager = entries[EAGER].bytes,
+            .lazy = entries[LAZY].bytes,
+            .will = entries[WILL].bytes,
+            .may = entries[MAY].bytes,
+        };
+    }
+    return rc;
+}
+
 int control_decode(struct control *out, ls_bytes record, const char *const *names,
                    struct ls_error *error)
 {
@@ -646,59 +778,4 @@ int control_decode(struct control *out, ls_bytes record, const char *const *name
         }
     }
     return rc;
-}
-
-/* ---- checks ---- */
-
-/* Hashes the record as it was before `check` was inserted: one pair less, and without the entry. It
- * needs to know no field but that one, so it holds for records with keys that are not known. */
-static int verify(ls_bytes record, uint64_t seed, struct ls_error *error)
-{
-    struct cbor_map map;
-    struct cbor_entry check = {0};
-    size_t check_end = 0;
-    int rc = cbor_map_open(&map, record, error);
-    uint64_t pairs = rc == 0 ? map.left : 0;
-    size_t head_end = rc == 0 ? map.offset : 0;
-    while (rc >= 0) {
-        struct cbor_entry entry;
-        rc = cbor_map_next(&map, &entry, error);
-        if (rc <= 0) {
-            break;
-        }
-        if (entry.kind == CBOR_UINT && bytes_equal(entry.key, bytes_of("check", 5))) {
-            check = entry;
-            check_end = map.offset;
-        }
-    }
-    if (rc < 0) {
-        if (error != NULL) {
-            error->code = LS_ECORRUPT;
-        }
-        return LS_ECORRUPT;
-    }
-    if (check_end == 0) {
-        return error_set(error, LS_ECORRUPT, 0, "the record has no check");
-    }
-    uint8_t head[CBOR_HEAD_SIZE_MAX];
-    const uint8_t *data = record.data;
-    const ls_bytes parts[] = {
-        bytes_of(head, cbor_write_head(head, CBOR_ITEM_MAP, pairs - 1)),
-        bytes_of(data + head_end, check.offset - head_end),
-        bytes_of(data + check_end, record.size - check_end),
-    };
-    if (hash64_parts(parts, sizeof parts / sizeof parts[0], seed) != check.number) {
-        return error_set(error, LS_ECORRUPT, 0, "the check of the record does not match");
-    }
-    return 0;
-}
-
-int message_verify(ls_bytes record, uint64_t previous_check, struct ls_error *error)
-{
-    return verify(record, previous_check, error);
-}
-
-int record_verify(ls_bytes record, ls_bytes key, struct ls_error *error)
-{
-    return verify(record, seed_of_key(key), error);
 }

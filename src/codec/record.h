@@ -62,6 +62,24 @@ struct producer {
     uint64_t clock;
 };
 
+/* A version of a key of the transactions. */
+struct version {
+    ls_bytes value;
+    bool deleted;
+};
+
+/* An open transaction. The lists are keys one after the other, each behind its size in 2 bytes. */
+struct transaction {
+    uint64_t via; /* the process that began it */
+    uint64_t ttl_ms;
+    uint64_t began_ns;
+    uint64_t whole; /* 1: it waits to run at once, as one call of that process; else 0 */
+    ls_bytes eager;
+    ls_bytes lazy;
+    ls_bytes will;
+    ls_bytes may;
+};
+
 /* Control records: up to four named numbers. */
 struct control {
     uint64_t value[4];
@@ -84,6 +102,8 @@ int producer_encode(struct buf *out, const struct producer *producer, ls_bytes k
 /* The index record of an owned object: the object's own key, not its store key. */
 int owned_encode(struct buf *out, ls_bytes object_key, ls_bytes key);
 int change_encode(struct buf *out, const struct change *change);
+int version_encode(struct buf *out, const struct version *version, ls_bytes key);
+int transaction_encode(struct buf *out, const struct transaction *transaction, ls_bytes key);
 
 /* A control record is a map from `names` (a NULL-terminated list in deterministic order, at most 4)
  * to numbers. */
@@ -100,6 +120,12 @@ int control_decode(struct control *out, ls_bytes record, const char *const *name
                    struct ls_error *error);
 int owned_decode(ls_bytes *object_key, ls_bytes record, struct ls_error *error);
 int change_decode(struct change *out, ls_bytes object, struct ls_error *error);
+int version_decode(struct version *out, ls_bytes record, struct ls_error *error);
+int transaction_decode(struct transaction *out, ls_bytes record, struct ls_error *error);
+
+/* Walks a list of keys: true with *key set, and `list` behind it; false at its end. What is left in
+ * `list` then, if anything, is malformed. */
+bool key_list_next(ls_bytes *list, ls_bytes *key);
 
 /* Verify a check: 0 or LS_ECORRUPT. The message needs the check of the one before it. */
 int message_verify(ls_bytes record, uint64_t previous_check, struct ls_error *error);

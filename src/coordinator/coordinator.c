@@ -334,6 +334,7 @@ int coordinator_begin(struct coordinator *c, uint64_t now_ns, struct ls_error *e
     if (c->known_number == 0 || number != c->known_number + 1) {
         /* Somebody else wrote since: nothing that we remember can be trusted. */
         memset(c->verified, 0, sizeof(c->verified));
+        c->reloads++;
         rc = state_load(c, c->txn, &c->known, error);
         if (rc < 0) {
             c->known_number = 0;
@@ -347,6 +348,7 @@ int coordinator_begin(struct coordinator *c, uint64_t now_ns, struct ls_error *e
     c->now_ns = now_ns;
     c->broken = false;
     c->changed = false;
+    c->extended = false;
     return 0;
 }
 
@@ -373,21 +375,45 @@ static int clock_give(struct coordinator *c, struct request *request)
     return rc;
 }
 
-static int epoch_next(struct coordinator *c, struct request *request)
+int coordinator_epoch(struct coordinator *c, uint64_t *out, struct ls_error *error)
 {
     struct control epoch;
-    int rc = state_room(c, STORE_ROOM_DELETE, MESSAGE_OVERHEAD, request->error);
+    int rc = state_room(c, STORE_ROOM_DELETE, MESSAGE_OVERHEAD, error);
     if (rc < 0) {
         return rc;
     }
-    rc =
-        control_read(c->store, c->txn, CONTROL_EPOCH, control_epoch_fields, &epoch, request->error);
+    rc = control_read(c->store, c->txn, CONTROL_EPOCH, control_epoch_fields, &epoch, error);
     if (rc < 0 && rc != LS_ENOTFOUND) {
         return rc;
     }
-    epoch.value[0]++;
-    request->clock = epoch.value[0];
-    return control_write(c, CONTROL_EPOCH, control_epoch_fields, &epoch, request->error);
+    *out = ++epoch.value[0];
+    return control_write(c, CONTROL_EPOCH, control_epoch_fields, &epoch, error);
+}
+
+/* The first request of the extension in a transaction begins it. Where it cannot, the transaction
+ * is of no use to anybody. */
+static int extension_apply(struct coordinator *c, struct request *request)
+{
+    if (c->extension == NULL) {
+        return error_set(request->error, LS_EINVAL, 0, "unknown kind of request");
+    }
+    if (!c->extended) {
+        c->extended = true;
+        int rc = c->extension->begin(c->extension->context, c, request->error);
+        if (rc < 0) {
+            c->broken = true;
+            return rc;
+        }
+    }
+    return c->extension->apply(c->extension->context, c, request);
+}
+
+static void extension_settled(struct coordinator *c, bool committed)
+{
+    if (c->extended) {
+        c->extended = false;
+        c->extension->settled(c->extension->context, c, committed);
+    }
 }
 
 static int dispatch(struct coordinator *c, struct request *request)
@@ -403,7 +429,7 @@ static int dispatch(struct coordinator *c, struct request *request)
     case REQUEST_RETAIN:
         return box_retain(c, request);
     case REQUEST_EPOCH:
-        return epoch_next(c, request);
+        return coordinator_epoch(c, &request->clock, request->error);
     case REQUEST_NODE_JOIN:
         return node_join(c, request);
     case REQUEST_NODE_STATE:
@@ -422,6 +448,8 @@ static int dispatch(struct coordinator *c, struct request *request)
         return object_del(c, request);
     case REQUEST_OBJECT_TXN:
         return object_txn(c, request);
+    case REQUEST_EXTENSION:
+        return extension_apply(c, request);
     }
     return error_set(request->error, LS_EINVAL, 0, "unknown kind of request");
 }
@@ -433,9 +461,11 @@ int coordinator_apply(struct coordinator *c, struct request *request)
     bool changed = c->changed;
     c->puts = 0;
     request->again = false;
+    request->parked = false;
     request->status = dispatch(c, request);
     if (request->status < 0) {
         request->again = false;
+        request->parked = false;
         if (c->puts > 0) {
             c->broken = true;
         } else {
@@ -454,11 +484,13 @@ bool coordinator_broken(const struct coordinator *c)
 int coordinator_commit(struct coordinator *c, struct ls_error *error)
 {
     assert(c->txn != NULL && !c->broken);
-    if (!c->changed) {
+    int rc = c->extended ? c->extension->end(c->extension->context, c, error) : 0;
+    if (rc == 0 && !c->changed) {
+        extension_settled(c, true);
         coordinator_abort(c);
         return 0;
     }
-    int rc = state_store(c, false, error);
+    rc = rc < 0 ? rc : state_store(c, false, error);
     if (rc < 0) {
         coordinator_abort(c);
         return rc;
@@ -469,10 +501,12 @@ int coordinator_commit(struct coordinator *c, struct ls_error *error)
     rc = c->store->driver->commit(txn, error);
     if (rc < 0) {
         c->known_number = 0;
+        extension_settled(c, false);
         return rc;
     }
     c->known = c->now;
     c->known_number = number;
+    extension_settled(c, true);
     atomic_store_explicit(&c->clock, c->now.clock, memory_order_release);
     return 0;
 }
@@ -483,6 +517,83 @@ void coordinator_abort(struct coordinator *c)
     c->store->driver->abort(c->txn);
     c->txn = NULL;
     memset(c->verified, 0, sizeof(c->verified));
+    extension_settled(c, false);
+}
+
+void coordinator_extend(struct coordinator *c, const struct extension *extension)
+{
+    assert(c->txn == NULL && c->extension == NULL);
+    c->extension = extension;
+}
+
+const struct extension *coordinator_extension(const struct coordinator *c)
+{
+    return c->extension;
+}
+
+struct store *coordinator_store(const struct coordinator *c)
+{
+    return c->store;
+}
+
+struct store_txn *coordinator_txn(const struct coordinator *c)
+{
+    return c->txn;
+}
+
+uint64_t coordinator_now_ns(const struct coordinator *c)
+{
+    return c->now_ns;
+}
+
+uint64_t coordinator_reloads(const struct coordinator *c)
+{
+    return c->reloads;
+}
+
+uint64_t coordinator_clock_here(const struct coordinator *c)
+{
+    return c->now.clock;
+}
+
+int coordinator_tick(struct coordinator *c, uint64_t *out, struct ls_error *error)
+{
+    int rc = clock_tick(&c->now.clock, 1, error);
+    if (rc == 0) {
+        c->changed = true;
+        *out = c->now.clock;
+    }
+    return rc;
+}
+
+int coordinator_room(struct coordinator *c, enum store_room room, size_t bytes,
+                     struct ls_error *error)
+{
+    return state_room(c, room, bytes, error);
+}
+
+int coordinator_put(struct coordinator *c, const struct key *key, ls_bytes value,
+                    struct ls_error *error)
+{
+    return state_put(c, key, value, false, error);
+}
+
+int coordinator_del(struct coordinator *c, const struct key *key, struct ls_error *error)
+{
+    return state_del(c, key, error);
+}
+
+int coordinator_control(struct coordinator *c, const char *name, const char *const *fields,
+                        struct control *out, struct ls_error *error)
+{
+    int rc = control_read(c->store, c->txn, name, fields, out, error);
+    return rc == LS_ENOTFOUND ? 0 : rc;
+}
+
+int coordinator_set_control(struct coordinator *c, const char *name, const char *const *fields,
+                            const struct control *control, struct ls_error *error)
+{
+    return control_write(c, name, fields, control, error);
 }
 
 uint64_t coordinator_clock(const struct coordinator *c)

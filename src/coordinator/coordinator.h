@@ -16,6 +16,7 @@
 #ifndef LS_COORDINATOR_COORDINATOR_H
 #define LS_COORDINATOR_COORDINATOR_H
 
+#include "codec/key.h"
 #include "coordinator/request.h"
 #include "lockstep.h"
 #include "store/store.h"
@@ -44,6 +45,57 @@ bool coordinator_broken(const struct coordinator *coordinator);
 /* Commits. Afterwards, whatever it returned, the transaction is over. */
 int coordinator_commit(struct coordinator *coordinator, struct ls_error *error);
 void coordinator_abort(struct coordinator *coordinator);
+
+/* ---- for what extends it ----
+ *
+ * An extension carries out requests of its own kind (REQUEST_EXTENSION) in the coordinator's
+ * transactions, under the same rules: one that is refused has put nothing, and all can run again.
+ * Every member is called on the thread of the transaction. */
+struct extension {
+    void *context;
+    /* Before the first of its requests in a transaction. 0, or the transaction is aborted. */
+    int (*begin)(void *context, struct coordinator *coordinator, struct ls_error *error);
+    /* The request's status; may set `parked`. */
+    int (*apply)(void *context, struct coordinator *coordinator, struct request *request);
+    /* Before the commit of a transaction that began. 0, or it is aborted. */
+    int (*end)(void *context, struct coordinator *coordinator, struct ls_error *error);
+    /* What began is over: it was committed, or nothing of it is there. */
+    void (*settled)(void *context, struct coordinator *coordinator, bool committed);
+    /* Parked requests that should run again, linked by `next`, which are then no longer the
+     * extension's; with `all`, every one of them. Not within a transaction. */
+    struct request *(*woken)(void *context, bool all);
+    /* A request that makes the extension look whether something is due, or NULL where none waits.
+     * The extension's own, always the same. Any thread. */
+    struct request *(*tick)(void *context);
+};
+
+/* Before the first transaction. `extension` stays the caller's. */
+void coordinator_extend(struct coordinator *coordinator, const struct extension *extension);
+const struct extension *coordinator_extension(const struct coordinator *coordinator);
+
+/* All within a transaction. Reads go to the store's own. */
+struct store *coordinator_store(const struct coordinator *coordinator);
+struct store_txn *coordinator_txn(const struct coordinator *coordinator);
+uint64_t coordinator_now_ns(const struct coordinator *coordinator);
+/* Grows whenever another process wrote since the last commit of this one, or that failed. */
+uint64_t coordinator_reloads(const struct coordinator *coordinator);
+/* The clock within the transaction, and the next value of it, which is never given again. */
+uint64_t coordinator_clock_here(const struct coordinator *coordinator);
+int coordinator_tick(struct coordinator *coordinator, uint64_t *out, struct ls_error *error);
+int coordinator_epoch(struct coordinator *coordinator, uint64_t *out, struct ls_error *error);
+/* Asked before the first put of a request. */
+int coordinator_room(struct coordinator *coordinator, enum store_room room, size_t bytes,
+                     struct ls_error *error);
+/* Where they fail the transaction is broken. LS_ENOTFOUND of del is no failure. */
+int coordinator_put(struct coordinator *coordinator, const struct key *key, ls_bytes value,
+                    struct ls_error *error);
+int coordinator_del(struct coordinator *coordinator, const struct key *key, struct ls_error *error);
+/* Control records of numbers; a missing one is all zeros. */
+int coordinator_control(struct coordinator *coordinator, const char *name,
+                        const char *const *fields, struct control *out, struct ls_error *error);
+int coordinator_set_control(struct coordinator *coordinator, const char *name,
+                            const char *const *fields, const struct control *control,
+                            struct ls_error *error);
 
 /* The clock after the last commit of this process; any thread, no transaction. */
 uint64_t coordinator_clock(const struct coordinator *coordinator);

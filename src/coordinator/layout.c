@@ -8,12 +8,15 @@
 
 #define OWNED      "owned/"
 #define OWNED_SIZE (sizeof(OWNED) - 1)
+#define TXN        "txn/"
+#define TXN_SIZE   (sizeof(TXN) - 1)
 
 const char *const control_format_fields[] = {"version", NULL};
 const char *const control_epoch_fields[] = {"epoch", NULL};
 const char *const control_clock_fields[] = {"clock", NULL};
 const char *const control_box_fields[] = {"bytes", "chain", "count", "newest", NULL};
 const char *const control_discarded_fields[] = {"chain", "clock", NULL};
+const char *const control_txns_fields[] = {"open", "written", "collected", "generation", NULL};
 
 const char *const *control_fields(ls_bytes name)
 {
@@ -23,7 +26,7 @@ const char *const *control_fields(ls_bytes name)
     } known[] = {
         {CONTROL_FORMAT, control_format_fields},       {CONTROL_EPOCH, control_epoch_fields},
         {CONTROL_CLOCK, control_clock_fields},         {CONTROL_BOX, control_box_fields},
-        {CONTROL_DISCARDED, control_discarded_fields},
+        {CONTROL_DISCARDED, control_discarded_fields}, {CONTROL_TXNS, control_txns_fields},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (bytes_equal(name, bytes_of_text(known[i].name))) {
@@ -63,5 +66,28 @@ bool owned_name(ls_bytes name, ls_bytes *host, uint64_t *created)
     }
     *host = bytes_of(bytes + OWNED_SIZE, host_end - OWNED_SIZE);
     *created = get_be64(bytes + host_end + 1);
+    return true;
+}
+
+void txn_prefix(struct key *out)
+{
+    key_first(out, KEY_CONTROL);
+    memcpy(out->data + out->size, TXN, TXN_SIZE);
+    out->size = (uint16_t)(out->size + TXN_SIZE);
+}
+
+void txn_key(struct key *out, uint64_t timestamp)
+{
+    txn_prefix(out);
+    put_be64(out->data + out->size, timestamp);
+    out->size = (uint16_t)(out->size + 8);
+}
+
+bool txn_name(ls_bytes name, uint64_t *timestamp)
+{
+    if (name.size != TXN_SIZE + 8 || memcmp(name.data, TXN, TXN_SIZE) != 0) {
+        return false;
+    }
+    *timestamp = get_be64((const uint8_t *)name.data + TXN_SIZE);
     return true;
 }

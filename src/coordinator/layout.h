@@ -14,15 +14,18 @@
 #define CONTROL_CLOCK     "clock"
 #define CONTROL_BOX       "box"
 #define CONTROL_DISCARDED "discarded"
+#define CONTROL_TXNS      "txns"
 
 extern const char *const control_format_fields[];    /* version */
 extern const char *const control_epoch_fields[];     /* epoch */
 extern const char *const control_clock_fields[];     /* clock */
 extern const char *const control_box_fields[];       /* bytes, chain, count, newest */
 extern const char *const control_discarded_fields[]; /* chain, clock */
+extern const char *const control_txns_fields[];      /* open, written, collected, generation */
 
 enum { BOX_BYTES, BOX_CHAIN, BOX_COUNT, BOX_NEWEST };
 enum { DISCARDED_CHAIN, DISCARDED_CLOCK };
+enum { TXNS_OPEN, TXNS_WRITTEN, TXNS_COLLECTED, TXNS_GENERATION };
 
 /* The fields of a control name, or NULL for a name that is not known. */
 const char *const *control_fields(ls_bytes name);
@@ -34,5 +37,11 @@ void owned_key(struct key *out, ls_bytes host, uint64_t created);
 void owned_prefix(struct key *out, ls_bytes host);
 /* Whether the name of a control key is of the index; the host and clock in it. */
 bool owned_name(ls_bytes name, ls_bytes *host, uint64_t *created);
+
+/* The record of an open transaction: control key "txn/", its timestamp in 8 bytes. */
+void txn_key(struct key *out, uint64_t timestamp);
+/* What all of them begin with. */
+void txn_prefix(struct key *out);
+bool txn_name(ls_bytes name, uint64_t *timestamp);
 
 #endif

@@ -37,6 +37,8 @@ size_t request_weight(const struct request *request)
         }
         return weight;
     }
+    case REQUEST_EXTENSION:
+        return request->in.extension.weight;
     case REQUEST_NODE_STATE:
     case REQUEST_NODE_LEAVE:
     case REQUEST_NODE_ACK:

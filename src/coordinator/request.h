@@ -24,7 +24,8 @@ enum request_kind {
     REQUEST_NODE_EXPIRE,
     REQUEST_OBJECT_PUT,
     REQUEST_OBJECT_DEL,
-    REQUEST_OBJECT_TXN
+    REQUEST_OBJECT_TXN,
+    REQUEST_EXTENSION
 };
 
 /* One life of one node: what a joined connection or handle acts as. */
@@ -131,12 +132,17 @@ struct request {
             struct object_operation *operations; /* each gets its clock */
             size_t operation_count;
         } txn;
+        struct {
+            void *call;    /* what the extension is to do */
+            size_t weight; /* about how many bytes it will add to the store */
+        } extension;
     } in;
 
     /* Results, valid once the request is done. What runs in steps keeps its place in `clock` and
      * `number`, which are 0 when it is submitted. */
     int status;      /* 0 or a negative LS_E... */
     bool again;      /* more of the same is left: the sequencer runs it once more */
+    bool parked;     /* EXTENSION: it waits; the extension gives it back to run once more */
     uint64_t clock;  /* of the change; CLOCK_NEXT: the first; JOIN: joined; EPOCH: the epoch;
                       * TRIM: the newest message when it began, which is as far as it goes */
     uint64_t number; /* JOIN: the last seq; TRIM, RETAIN: discarded so far; EXPIRE: 1 if it did */

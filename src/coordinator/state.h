@@ -30,6 +30,9 @@ struct coordinator {
     struct store *store;
     struct store_txn *txn; /* from begin to commit or abort */
     uint64_t now_ns;
+    const struct extension *extension; /* NULL: none */
+    bool extended;                     /* it began in this transaction */
+    uint64_t reloads;
     uint64_t known_number; /* the transaction that `known` was committed in; 0: none */
     struct state known;    /* as committed */
     struct state now;      /* with what this transaction did */

@@ -7,9 +7,9 @@
  * in which they were scheduled. The kernel calls nobody back: the caller takes one event after the
  * other and does what it means.
  *
- * 1. A caller's `value` stays the caller's: each event that was scheduled comes out of kernel_next()
- *    exactly once, also one that no longer happens, whose `fate` says why. What is left is taken
- *    out with kernel_drain().
+ * 1. A caller's `value` stays the caller's: each event that was scheduled comes out of
+ *    kernel_next() exactly once, also one that no longer happens, whose `fate` says why. What is
+ *    left is taken out with kernel_drain().
  * 2. A node's life begins with 1 and ends when it crashes. Timers belong to the life they were set
  *    in, messages to the life of the receiver they were sent to: in another they come out as
  *    KERNEL_DEAD.
@@ -74,7 +74,8 @@ struct kernel {
     uint64_t lost; /* messages, by chance, partition or death, before or after they were sent */
 };
 
-/* All nodes are up, in life 1, on side 0; the time is 0. 0, LS_EINVAL (too many nodes), LS_ENOMEM. */
+/* All nodes are up, in life 1, on side 0; the time is 0. 0, LS_EINVAL (too many nodes), LS_ENOMEM.
+ */
 int kernel_open(struct kernel *kernel, const struct kernel_options *options,
                 struct ls_error *error);
 void kernel_close(struct kernel *kernel);

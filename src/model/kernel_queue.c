@@ -11,7 +11,7 @@
 
 #include "lockstep.h"
 
-#define CHUNK_EVENTS     31
+#define CHUNK_EVENTS     127 /* a chunk is a page, so that memory is read in runs */
 #define BLOCK_CHUNKS_MAX 1024
 
 struct kernel_chunk {
@@ -157,6 +157,24 @@ bool kernel_queue_take(struct kernel_queue *queue, struct kernel_event *event)
     queue->count--;
     assert(event->time_ns == queue->now_ns);
     return true;
+}
+
+const struct kernel_event *kernel_queue_ahead(const struct kernel_queue *queue, unsigned places)
+{
+    const struct kernel_chunk *chunk = queue->buckets[0].first;
+    assert(places < CHUNK_EVENTS);
+    if (chunk == NULL) {
+        return NULL;
+    }
+    uint32_t place = chunk->first + places;
+    if (place >= chunk->count) {
+        place -= chunk->count;
+        chunk = chunk->next;
+        if (chunk == NULL || place >= chunk->count) {
+            return NULL;
+        }
+    }
+    return &chunk->events[place];
 }
 
 void kernel_queue_free(struct kernel_queue *queue)

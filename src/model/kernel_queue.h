@@ -64,6 +64,10 @@ static inline uint64_t kernel_queue_time(const struct kernel_queue *queue)
 /* Takes the next event out. False where there is none. */
 bool kernel_queue_take(struct kernel_queue *queue, struct kernel_event *event);
 
+/* The event `places` behind the next one among those of the present time, to fetch early what it
+ * will need; NULL where there is none. Valid until the queue changes. */
+const struct kernel_event *kernel_queue_ahead(const struct kernel_queue *queue, unsigned places);
+
 void kernel_queue_free(struct kernel_queue *queue);
 
 #endif

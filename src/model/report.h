@@ -2,9 +2,9 @@
  * The report: one HTML file that draws a history of nodes and their clocks. It needs no network and
  * no other file.
  *
- * Here is what a report is made of, whoever made the history: the scale model, or the messages of a
- * box. The filler owns all of it; report_write only reads. Everything is bounded: a filler with more
- * chooses what is shown, and says in a note what it left out.
+ * Here is what a report is made of, whoever made the history: the scale model, or the messages of
+ * a box. The filler owns all of it; report_write only reads. Everything is bounded: a filler with
+ * more chooses what is shown, and says in a note what it left out.
  *
  * It computes nothing that the filler counted: the summary shows the filler's own numbers, and what
  * is a fraction comes as decimal text, so that the report and summary.json cannot differ.

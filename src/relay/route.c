@@ -81,36 +81,48 @@ void relay_free(struct relay_star *star)
     *star = (struct relay_star){0};
 }
 
+static const struct relay_targets nobody = {0, 0, SIZE_MAX};
+
+struct relay_targets relay_route_nth(size_t count, size_t own, size_t nth)
+{
+    if (nth == 0 || nth > count) {
+        return nobody;
+    }
+    size_t place = nth - 1;
+    if (own < count && place >= own) {
+        place++;
+    }
+    if (place == count) {
+        return nobody;
+    }
+    return (struct relay_targets){place, place + 1, SIZE_MAX};
+}
+
+struct relay_targets relay_route_broadcast(size_t count, size_t own)
+{
+    return (struct relay_targets){0, count, own < count ? own : SIZE_MAX};
+}
+
 struct relay_targets relay_route(const struct relay_star *star, ls_bytes sender,
                                  const struct relay_order *order)
 {
-    const struct relay_targets nobody = {0, 0, SIZE_MAX};
     bool sender_is_in;
     bool found;
     size_t own = place_of(star, sender, &sender_is_in);
     size_t place;
 
+    own = sender_is_in ? own : SIZE_MAX;
     switch (order->rule) {
     case RELAY_NTH:
-        if (order->nth == 0 || order->nth > star->count) {
-            return nobody;
-        }
-        place = order->nth - 1;
-        if (sender_is_in && place >= own) {
-            place++;
-        }
-        if (place == star->count) {
-            return nobody;
-        }
-        return (struct relay_targets){place, place + 1, SIZE_MAX};
+        return relay_route_nth(star->count, own, order->nth);
     case RELAY_TO:
         place = place_of(star, order->host, &found);
-        if (!found || (sender_is_in && place == own)) {
+        if (!found || place == own) {
             return nobody;
         }
         return (struct relay_targets){place, place + 1, SIZE_MAX};
     case RELAY_BROADCAST:
-        return (struct relay_targets){0, star->count, sender_is_in ? own : SIZE_MAX};
+        return relay_route_broadcast(star->count, own);
     }
     return nobody;
 }

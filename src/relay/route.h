@@ -47,6 +47,11 @@ struct relay_targets {
     size_t skip;
 };
 
+/* The rules as places alone, for a caller that knows them: of `count` members in order, the sender
+ * at `own` (SIZE_MAX: not among them), those that an order names. */
+struct relay_targets relay_route_nth(size_t count, size_t own, size_t nth);
+struct relay_targets relay_route_broadcast(size_t count, size_t own);
+
 /* `sender` may be a host that is not in the star; the sender itself is never a target, not even by
  * its name. An nth of 0 or beyond the others, or a host that is not there, names nobody. */
 struct relay_targets relay_route(const struct relay_star *star, ls_bytes sender,

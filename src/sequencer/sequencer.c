@@ -23,11 +23,14 @@
 /* How often a batch that lost a race is run again before its requests fail. */
 #define RETRIES_MAX 100
 
-/* For how long the queue is empty before the store is told that writes have ceased. */
+/* For how long nothing was run before the store is told that writes have ceased. */
 #define REST_MS 5
 
 /* How often the last thread out lets others in before it tells the store so. */
 #define REST_YIELDS 4
+
+/* Embedded: how often a thread that waits has the extension look. */
+#define TICK_MS 2
 
 struct list {
     struct request *first;
@@ -50,8 +53,12 @@ struct sequencer {
     bool idle;          /* served: the thread waits */
     bool in_run;        /* the store was told that writes follow each other */
     atomic_uint inside; /* embedded: threads in sequencer_run */
+    uint64_t busy_us;   /* embedded: when a thread last led more than the extension's tick */
     bool stop;
-    bool hurry; /* nothing runs again */
+    bool hurry;       /* nothing runs again */
+    bool fail_parked; /* served: hurry was called, and what is parked did not fail yet */
+    bool tick_queued; /* embedded: the extension's tick is in the queue or a batch */
+    const struct extension *extension; /* NULL: none */
     struct sequencer_counters counters;
     uint64_t batch_commit_us; /* of the batch under way, until it is settled */
     uint64_t batch_retries;
@@ -106,6 +113,7 @@ static void fail(struct request *first, const struct ls_error *error)
     for (struct request *request = first; request != NULL; request = request->next) {
         request->status = error->code;
         request->again = false;
+        request->parked = false;
         *request->error = *error;
     }
 }
@@ -204,6 +212,29 @@ static struct list take_batch(struct sequencer *s)
     return batch;
 }
 
+/* Puts what the extension gives back at the queue's end; at the end of everything, all that is
+ * parked fails instead, and is done. The mutex is held. */
+static void settle_woken(struct sequencer *s, struct list *done)
+{
+    struct request *woken = s->extension->woken(s->extension->context, s->hurry);
+    for (struct request *request = woken, *next; request != NULL; request = next) {
+        next = request->next;
+        if (s->hurry) {
+            request->status = error_code(request->error, LS_ESHUTDOWN);
+            list_push(done, request);
+        } else {
+            list_push(&s->queued, request);
+        }
+    }
+}
+
+/* Whether a request that ran is to run once more. The tick of an embedded sequencer has nobody who
+ * waits for it: there will be another. */
+static bool runs_again(const struct sequencer *s, const struct request *request)
+{
+    return request->again && !s->hurry && !(s->tick_queued && request->waiter == &s->tick_queued);
+}
+
 /* Counts the batch, and puts what wants to run again at the queue's end; the mutex is held. What is
  * left in the list is done. */
 static void settle_batch(struct sequencer *s, struct list *batch)
@@ -219,13 +250,16 @@ static void settle_batch(struct sequencer *s, struct list *batch)
     }
     for (struct request *request = batch->first, *next; request != NULL; request = next) {
         next = request->next;
-        if (request->again && !s->hurry) {
+        if (runs_again(s, request)) {
             list_push(&s->queued, request);
-        } else {
+        } else if (!request->parked) {
             s->counters.requests++;
             s->counters.refused += request->status < 0;
             list_push(&done, request);
         }
+    }
+    if (s->extension != NULL) {
+        settle_woken(s, &done);
     }
     *batch = done;
 }
@@ -285,10 +319,27 @@ void sequencer_close(struct sequencer *s)
         pthread_mutex_unlock(&s->mutex);
         pthread_join(s->thread, NULL);
     }
+    if (s->extension != NULL) {
+        /* Nobody takes them any more, but they are over. */
+        struct list done = {0};
+        s->hurry = true;
+        settle_woken(s, &done);
+    }
     pthread_cond_destroy(&s->queued_cond);
     pthread_mutex_destroy(&s->mutex);
     coordinator_close(s->coordinator);
     free(s);
+}
+
+void sequencer_extend(struct sequencer *s, const struct extension *extension)
+{
+    coordinator_extend(s->coordinator, extension);
+    s->extension = extension;
+}
+
+struct store *sequencer_store(const struct sequencer *s)
+{
+    return s->store;
 }
 
 void sequencer_set_time(struct sequencer *s, uint64_t (*now_ns)(void *context), void *context)
@@ -319,14 +370,14 @@ static bool serve_batch(struct sequencer *s)
 static void wait_for_requests(struct sequencer *s)
 {
     struct timespec rest;
-    if (s->queued.first != NULL || s->stop) {
+    if (s->queued.first != NULL || s->stop || s->fail_parked) {
         return;
     }
     clock_gettime(CLOCK_MONOTONIC, &rest);
     rest.tv_nsec += REST_MS * 1000000;
     rest.tv_sec += rest.tv_nsec / 1000000000;
     rest.tv_nsec %= 1000000000;
-    while (s->queued.first == NULL && !s->stop) {
+    while (s->queued.first == NULL && !s->stop && !s->fail_parked) {
         s->idle = true;
         if (!s->in_run) {
             pthread_cond_wait(&s->queued_cond, &s->mutex);
@@ -337,17 +388,30 @@ static void wait_for_requests(struct sequencer *s)
     s->idle = false;
 }
 
+/* As serve_batch: what is parked when the end is near fails without a batch. */
+static bool serve_parked(struct sequencer *s)
+{
+    struct list failed = {0};
+    s->fail_parked = false;
+    settle_woken(s, &failed);
+    if (failed.first == NULL) {
+        return false;
+    }
+    list_join(&s->done, failed.first, failed.last, failed.count);
+    return true;
+}
+
 static void *serve(void *argument)
 {
     struct sequencer *s = argument;
     pthread_mutex_lock(&s->mutex);
     for (;;) {
         wait_for_requests(s);
-        if (s->queued.first == NULL) {
+        if (s->queued.first == NULL && !s->fail_parked) {
             break;
         }
         begin_run(s);
-        if (serve_batch(s)) {
+        if (s->fail_parked ? serve_parked(s) : serve_batch(s)) {
             pthread_mutex_unlock(&s->mutex);
             s->on_done(s->on_done_context);
             pthread_mutex_lock(&s->mutex);
@@ -387,6 +451,8 @@ void sequencer_hurry(struct sequencer *s)
 {
     pthread_mutex_lock(&s->mutex);
     s->hurry = true;
+    s->fail_parked = s->extension != NULL;
+    pthread_cond_signal(&s->queued_cond);
     pthread_mutex_unlock(&s->mutex);
 }
 
@@ -433,13 +499,46 @@ static void waiter_wake(struct waiter *waiter, uint32_t state)
     futex_wake(&waiter->state);
 }
 
-static uint32_t waiter_sleep(struct waiter *waiter)
+/* Queues the extension's tick. True where nobody leads, so that the caller must. */
+static bool queue_tick(struct sequencer *s)
 {
-    uint32_t state;
-    while ((state = atomic_load_explicit(&waiter->state, memory_order_acquire)) == WAITER_SLEEPS) {
-        futex_wait(&waiter->state, WAITER_SLEEPS);
+    bool leads = false;
+    pthread_mutex_lock(&s->mutex);
+    if (!s->running && monotonic_us() - s->busy_us > REST_MS * 1000) {
+        end_run(s); /* all who are inside wait for something else */
     }
-    return state;
+    struct request *tick = s->tick_queued ? NULL : s->extension->tick(s->extension->context);
+    if (tick != NULL) {
+        s->tick_queued = true;
+        tick->waiter = &s->tick_queued; /* which tells it from those that somebody waits for */
+        list_push(&s->queued, tick);
+        leads = !s->running;
+        s->running = true;
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return leads;
+}
+
+/* Sleeps until the thread is to lead (true), or its request is done. A request that is parked may
+ * have to wait for another process, or for the time: now and then its thread has the extension
+ * look, as the leader where there is none. */
+static bool waiter_sleep(struct sequencer *s, struct waiter *waiter)
+{
+    for (;;) {
+        uint32_t state = atomic_load_explicit(&waiter->state, memory_order_acquire);
+        if (state == WAITER_DONE) {
+            return false;
+        }
+        if (state == WAITER_LEADS) {
+            atomic_store_explicit(&waiter->state, WAITER_SLEEPS, memory_order_relaxed);
+            return true;
+        }
+        if (s->extension == NULL) {
+            futex_wait(&waiter->state, WAITER_SLEEPS);
+        } else if (!futex_wait_ms(&waiter->state, WAITER_SLEEPS, TICK_MS) && queue_tick(s)) {
+            return true; /* whatever the state has become: it is looked at after that */
+        }
+    }
 }
 
 /* Those whose batch was just done are about to queue their next requests: lets them, as long as
@@ -458,9 +557,19 @@ static void gather(struct sequencer *s)
     } while (s->queued.count > before && s->queued.count < BATCH_REQUESTS_MAX);
 }
 
+/* The first thread whose request is queued. Only the tick is nobody's. */
+static struct waiter *first_waiter(const struct sequencer *s)
+{
+    struct request *request = s->queued.first;
+    while (request != NULL && request->waiter == &s->tick_queued) {
+        request = request->next;
+    }
+    return request == NULL ? NULL : request->waiter;
+}
+
 /* Runs one batch for whoever queued its requests, hands the lead to the next, and wakes whose
- * requests are done. */
-static void lead(struct sequencer *s, struct waiter *mine)
+ * requests are done. True where only the tick is left to be run, by the same leader. */
+static bool lead(struct sequencer *s, struct waiter *mine)
 {
     pthread_mutex_lock(&s->mutex);
     gather(s);
@@ -468,15 +577,27 @@ static void lead(struct sequencer *s, struct waiter *mine)
     if (batch.count > 1 || s->queued.first != NULL) {
         begin_run(s);
     }
+    if (batch.count > 1 || (batch.count == 1 && batch.first->waiter != &s->tick_queued)) {
+        s->busy_us = monotonic_us();
+    }
     pthread_mutex_unlock(&s->mutex);
     run_batch(s, &batch);
     pthread_mutex_lock(&s->mutex);
     s->last_batch = batch.count;
     settle_batch(s, &batch);
-    struct waiter *next_leader = s->queued.first == NULL ? NULL : s->queued.first->waiter;
-    s->running = next_leader != NULL;
+    struct request *done = batch.first;
+    for (struct request **at = &done; *at != NULL; at = &(*at)->next) {
+        if ((*at)->waiter == &s->tick_queued) {
+            *at = (*at)->next;
+            s->tick_queued = false;
+            break;
+        }
+    }
+    struct waiter *next_leader = first_waiter(s);
+    s->running = s->queued.first != NULL;
+    bool more = s->running && next_leader == NULL;
     pthread_mutex_unlock(&s->mutex);
-    for (struct request *request = batch.first, *next; request != NULL; request = next) {
+    for (struct request *request = done, *next; request != NULL; request = next) {
         next = request->next;
         if (request->waiter == mine) {
             atomic_store_explicit(&mine->state, WAITER_DONE, memory_order_relaxed);
@@ -487,6 +608,7 @@ static void lead(struct sequencer *s, struct waiter *mine)
     if (next_leader != NULL) {
         waiter_wake(next_leader, WAITER_LEADS);
     }
+    return more;
 }
 
 /* Goes out. The last one tells the store that writes have ceased, unless others come in soon. */
@@ -518,10 +640,8 @@ int sequencer_run(struct sequencer *s, struct request *request)
     bool leads = !s->running;
     s->running = true;
     pthread_mutex_unlock(&s->mutex);
-    while (leads || waiter_sleep(&mine) == WAITER_LEADS) {
-        atomic_store_explicit(&mine.state, WAITER_SLEEPS, memory_order_relaxed);
-        lead(s, &mine);
-        leads = false;
+    while (leads || waiter_sleep(s, &mine)) {
+        leads = lead(s, &mine);
     }
     leave(s);
     return request->status;

@@ -11,9 +11,15 @@
  *    so that whoever has all time in hand, a simulation, decides when that is.
  * A sequencer is used in one way only.
  *
- * Rules: a submitted request comes back exactly once; requests of one submission keep their order;
- * when a transaction fails as a whole, its requests run again one by one, so that only those that
- * cannot succeed are refused. Batches are bounded in requests and bytes.
+ * Requests of an extension may be parked: they leave the queue, and run again once the extension
+ * gives them back, which it is asked for after every batch. Embedded, a thread whose request is
+ * parked runs the extension's tick now and then, since other processes and the time may end its
+ * wait; served and stepped, ticks are the owner's to submit.
+ *
+ * Rules: a submitted request comes back exactly once; requests of one submission keep their order,
+ * but for those that were parked; when a transaction fails as a whole, its requests run again one
+ * by one, so that only those that cannot succeed are refused. Batches are bounded in requests and
+ * bytes.
  */
 #ifndef LS_SEQUENCER_SEQUENCER_H
 #define LS_SEQUENCER_SEQUENCER_H
@@ -42,6 +48,11 @@ int sequencer_open(struct sequencer **out, struct store *store, struct ls_error 
 /* Served: the thread finishes what was submitted first. */
 void sequencer_close(struct sequencer *sequencer);
 
+/* The extension that carries out REQUEST_EXTENSION; it stays the caller's and must outlive it.
+ * Before the first request. */
+void sequencer_extend(struct sequencer *sequencer, const struct extension *extension);
+struct store *sequencer_store(const struct sequencer *sequencer);
+
 /* Wall clock for timestamps; the default is CLOCK_REALTIME. For simulations and tests. */
 void sequencer_set_time(struct sequencer *sequencer, uint64_t (*now_ns)(void *context),
                         void *context);
@@ -50,8 +61,9 @@ void sequencer_set_time(struct sequencer *sequencer, uint64_t (*now_ns)(void *co
  * loop. */
 int sequencer_start(struct sequencer *sequencer, void (*done)(void *context), void *context,
                     struct ls_error *error);
-/* From now on a request that wants to run again is done instead, with what it has so far: for an
- * end that is not to wait for a long trim. Any thread. */
+/* From now on a request that wants to run again is done instead, with what it has so far, and one
+ * that is parked fails with LS_ESHUTDOWN: for an end that is not to wait for a long trim, or for
+ * others. Any thread. */
 void sequencer_hurry(struct sequencer *sequencer);
 /* Takes a list linked by `next`, first to last. Any thread. */
 void sequencer_submit(struct sequencer *sequencer, struct request *first, struct request *last);

@@ -100,8 +100,7 @@ static int admit(const struct conn *conn, const struct command *command, size_t 
                          command->name, command->arguments[0] == '\0' ? " alone" : " ",
                          command->arguments);
     }
-    bool watching = conn->box_watch != NULL || conn->object_watch != NULL;
-    if (watching && conn->proto == 2 && (command->flags & COMMAND_WATCHING) == 0) {
+    if (conn_watches(conn) && conn->proto == 2 && (command->flags & COMMAND_WATCHING) == 0) {
         return error_set(error, LS_EINVAL, 0,
                          "Can't execute '%s': only MSG.UNWATCH / OBJ.UNWATCH / PING / QUIT / RESET "
                          "are allowed in this context",

@@ -6,15 +6,10 @@
 #include "server/handlers.h"
 #include "server/watch.h"
 
-static bool watching(const struct conn *conn)
-{
-    return conn->box_watch != NULL || conn->object_watch != NULL;
-}
-
 int command_ping(struct call *call)
 {
     struct conn *conn = call->conn;
-    if (conn->proto == 2 && watching(conn)) {
+    if (conn->proto == 2 && conn_watches(conn)) {
         answer_array(conn, 2);
         answer_text(conn, "pong");
         answer_bulk(conn, call->argc > 1 ? call->argv[1] : bytes_of(NULL, 0));
@@ -206,6 +201,8 @@ int command_reset(struct call *call)
     struct conn *conn = call->conn;
     box_watch_end(conn);
     object_watch_end(conn);
+    txns_end(conn);
+    shards_end_listening(conn);
     nodes_forget(&call->server->nodes, conn);
     free(conn->name);
     conn->name = NULL;
@@ -239,7 +236,7 @@ static int describe(struct buf *out, const struct conn *conn)
         "lib-ver=%s\n",
         (unsigned long long)conn->id, peer, local, conn->name == NULL ? "" : conn->name,
         (unsigned long long)(now - conn->created_ms) / 1000,
-        (unsigned long long)(now - conn->active_ms) / 1000, watching(conn) ? "P" : "N",
+        (unsigned long long)(now - conn->active_ms) / 1000, conn_watches(conn) ? "P" : "N",
         (conn->box_watch != NULL) + (conn->object_watch != NULL), conn->in.size - conn->in_start,
         conn_waiting(conn), (unsigned long long)conn->commands, command,
         conn->bound ? conn->binding->host : "", conn->proto,

@@ -100,7 +100,7 @@ int command_obj_del(struct call *call)
 /* ---- OBJ.TXN ---- */
 
 /* The counted lists of a transaction; the first pass only counts and measures. */
-struct txn {
+struct object_txn {
     size_t condition_count;
     size_t conditions_at;
     size_t operation_count;
@@ -141,7 +141,7 @@ static size_t measure_operation(struct call *call, size_t at, size_t *bytes)
     return 0;
 }
 
-static int measure_txn(struct call *call, struct txn *txn)
+static int measure_txn(struct call *call, struct object_txn *txn)
 {
     int rc = parse_count(call, 1, "IF", &txn->condition_count);
     if (rc != 0) {
@@ -187,7 +187,7 @@ static void answer_txn(struct pending *pending)
 
 int command_obj_txn(struct call *call)
 {
-    struct txn txn = {0};
+    struct object_txn txn = {0};
     int rc = measure_txn(call, &txn);
     if (rc != 0) {
         return rc;

@@ -52,6 +52,8 @@ void conn_close(struct conn *conn)
     conn->closed = true;
     log_write(LOG_DEBUG, "client %llu is gone", (unsigned long long)conn->id);
     watch_end_all(conn);
+    txns_end(conn);
+    shards_end_listening(conn);
     nodes_unbind(&conn->server->nodes, conn);
     list_remove(&conn->all);
     list_remove(&conn->dirty);
@@ -252,9 +254,13 @@ void conn_send_bytes(struct conn *conn, struct buf *bytes)
     send_rest(conn, write, &whole, 1, written);
 }
 
-/* A client that sent its last byte is let go once it has every reply. */
+/* A client that sent its last byte is let go once it has every reply. What it has open then, nobody
+ * can end any more. */
 static void let_go(struct conn *conn)
 {
+    if (conn->eof && conn->in.size == conn->in_start) {
+        txns_end(conn);
+    }
     if (conn->eof && conn->pause == 0 && conn->unanswered == 0 && conn->writing == NULL &&
         conn->out.size == 0) {
         conn_close(conn);
@@ -393,7 +399,7 @@ static size_t run(struct conn *conn, const uint8_t *data, size_t size)
     struct server *server = conn->server;
     size_t at = 0;
     while (at < size && conn->pause == 0 && !conn->closing && !conn->closed && !server->stopping) {
-        if (server->queue.bytes > server->config.queue_max) {
+        if (server->queue.bytes > server->config.queue_max && !txns_fill_queue(server)) {
             pause_for(conn, PAUSE_QUEUE);
             break;
         }
@@ -447,8 +453,7 @@ void conn_resume(struct conn *conn)
 /* The client is gone, or has sent its last byte. What it waits for without end ends here. */
 static void on_end(struct conn *conn, ssize_t nread)
 {
-    bool waits = conn->box_watch != NULL || conn->object_watch != NULL || conn->read_wait != NULL;
-    if (nread != UV_EOF || waits) {
+    if (nread != UV_EOF || conn_watches(conn) || conn->read_wait != NULL) {
         conn_close(conn);
         return;
     }
@@ -507,6 +512,8 @@ static struct conn *conn_new(struct server *server, uv_handle_type type)
         uv_tcp_init(&server->loop, &conn->socket.tcp);
     }
     conn->socket.handle.data = conn;
+    list_init(&conn->txns);
+    list_init(&conn->listens);
     list_append(&server->conns, &conn->all);
     server->conn_count++;
     server->stats.connections++;

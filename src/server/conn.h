@@ -85,6 +85,8 @@ struct conn {
 
     struct box_watch *box_watch;
     struct object_watch *object_watch;
+    struct link txns;    /* the transactions that it began */
+    struct link listens; /* the executors of shards that it listens as */
     struct read_wait *read_wait;
     struct binding *binding; /* of the last join */
     bool bound;              /* that life goes on, as far as is known */
@@ -98,6 +100,12 @@ struct conn {
     uint64_t commands;
     const struct command *last;
 };
+
+/* Whether it gets what it did not ask for just now: pushes, which in RESP2 look like replies. */
+static inline bool conn_watches(const struct conn *conn)
+{
+    return conn->box_watch != NULL || conn->object_watch != NULL || !list_empty(&conn->listens);
+}
 
 /* Takes the next client of a listening stream: NULL where there is no memory or it is gone. */
 struct conn *conn_accept(struct server *server, uv_stream_t *listener);

@@ -39,6 +39,10 @@ command_handler command_auth, command_client, command_clock_get, command_clock_n
     command_node_beat, command_node_get, command_node_join, command_node_leave, command_node_list,
     command_node_state, command_obj_del, command_obj_get, command_obj_put, command_obj_scan,
     command_obj_txn, command_obj_unwatch, command_obj_watch, command_ping, command_quit,
-    command_relay_send, command_reset, command_select, command_set, command_shutdown, command_time;
+    command_relay_send, command_reset, command_select, command_set, command_shard_acquire,
+    command_shard_anchor, command_shard_create, command_shard_drop, command_shard_info,
+    command_shard_listen, command_shard_read, command_shard_release, command_shard_seen,
+    command_shard_write, command_shutdown, command_time, command_txn_abort, command_txn_begin,
+    command_txn_commit, command_txn_explain, command_txn_get, command_txn_read, command_txn_run;
 
 #endif

@@ -117,6 +117,37 @@ static int info_nodes(struct server *server, struct buf *out)
                       number(server->stats.expired));
 }
 
+static int info_transactions(struct server *server, struct buf *out)
+{
+    struct txn_counters counters;
+    txn_counters(server->txns.txn, &counters);
+    return buf_printf(
+        out,
+        "open:%llu\r\nopen_here:%zu\r\nwaiting:%llu\r\noldest:%llu\r\ncollected_to:%llu\r\n"
+        "begun:%llu\r\ncommitted:%llu\r\nrun:%llu\r\naborted:%llu\r\nreleased:%llu\r\n"
+        "expired:%llu\r\nconflicts:%llu\r\nwaited:%llu\r\nversions_written:%llu\r\n"
+        "versions_dropped:%llu\r\nrebuilt:%llu\r\nsynced:%llu\r\n",
+        number(counters.open), server->txns.open.count, number(counters.parked),
+        number(counters.oldest), number(counters.collected), number(counters.begun),
+        number(counters.committed), number(counters.run), number(counters.aborted),
+        number(counters.released), number(counters.expired), number(counters.conflicts),
+        number(counters.waited), number(counters.written), number(counters.dropped),
+        number(counters.rebuilt), number(counters.synced));
+}
+
+static int info_shards(struct server *server, struct buf *out)
+{
+    ls_shard_info sum;
+    size_t kept;
+    shards_sum(&server->shards, &sum, &kept);
+    return buf_printf(out,
+                      "shards:%zu\r\nkeys:%llu\r\nversions:%llu\r\nopen:%llu\r\nwaiting:%llu\r\n"
+                      "anchors:%llu\r\nmemory_bytes:%llu\r\nkept_bytes:%zu\r\nreleased:%llu\r\n",
+                      server->shards.count, number(sum.keys), number(sum.versions),
+                      number(sum.open), number(sum.waiting), number(sum.anchors),
+                      number(sum.memory), kept, number(server->shards.released));
+}
+
 static int info_stats(struct server *server, struct buf *out)
 {
     const struct server_stats *stats = &server->stats;
@@ -144,6 +175,8 @@ static const struct {
     {"sequencer", "Sequencer", info_sequencer},
     {"box", "Box", info_box},
     {"nodes", "Nodes", info_nodes},
+    {"transactions", "Transactions", info_transactions},
+    {"shards", "Shards", info_shards},
     {"stats", "Stats", info_stats},
 };
 

@@ -50,7 +50,9 @@ static void on_done(uv_async_t *async)
             queue_done(&server->queue, pending);
         }
     }
-    if (server->queue.bytes <= server->config.queue_max / 2) {
+    txns_look(server);
+    if (server->queue.bytes <= server->config.queue_max / 2 ||
+        (!list_empty(&server->choked) && txns_fill_queue(server))) {
         LIST_EACH(at, after, &server->choked)
         {
             conn_unpause(LINK_OWNER(at, struct conn, resume), PAUSE_QUEUE);
@@ -63,6 +65,7 @@ static void on_woken(uv_async_t *async)
     struct server *server = async->loop->data;
     reads_end(&server->reads);
     server->box_changed = true;
+    txns_woken(server);
 }
 
 static void resume_all(struct server *server)
@@ -142,6 +145,7 @@ static void turn(struct server *server)
         flush_all(server);
     }
     reads_end(&server->reads);
+    queue_submit(&server->queue, server->sequencer); /* the releases for those that are gone */
     if (server->stopping) {
         try_to_end(server);
     }
@@ -239,6 +243,8 @@ static void close_all(struct server *server)
     }
     sequencer_close(server->sequencer); /* its thread wakes the loop through `done` */
     server->sequencer = NULL;
+    txn_close(server->txns.txn);
+    server->txns.txn = NULL;
     waker_stop(&server->waker);
     close_handle((uv_handle_t *)&server->prepare);
     close_handle((uv_handle_t *)&server->check);
@@ -246,6 +252,7 @@ static void close_all(struct server *server)
     close_handle((uv_handle_t *)&server->tick);
     close_handle((uv_handle_t *)&server->quit_timer);
     close_handle((uv_handle_t *)&server->rest);
+    close_handle((uv_handle_t *)&server->txns.timer);
     close_handle((uv_handle_t *)&server->sigterm);
     close_handle((uv_handle_t *)&server->sigint);
     close_handle((uv_handle_t *)&server->done);
@@ -262,8 +269,7 @@ static void try_to_end(struct server *server)
     LIST_EACH(at, after, &server->conns)
     {
         struct conn *conn = LINK_OWNER(at, struct conn, all);
-        bool watches = conn->box_watch != NULL || conn->object_watch != NULL;
-        if (late || watches || (conn->writing == NULL && conn->out.size == 0)) {
+        if (late || conn_watches(conn) || (conn->writing == NULL && conn->out.size == 0)) {
             conn_close(conn);
         }
     }
@@ -295,7 +301,9 @@ void server_stop(struct server *server, const char *why)
     reads_refuse(server, &error);
     LIST_EACH(at, after, &server->conns)
     {
-        uv_read_stop(&LINK_OWNER(at, struct conn, all)->socket.stream);
+        struct conn *conn = LINK_OWNER(at, struct conn, all);
+        uv_read_stop(&conn->socket.stream);
+        txns_end(conn);
     }
     uv_timer_start(&server->quit_timer, on_quit_timer, QUIT_MS, 0);
     uv_timer_stop(&server->tick);
@@ -340,6 +348,7 @@ static void init_handles(struct server *server)
     uv_timer_init(loop, &server->tick);
     uv_timer_init(loop, &server->quit_timer);
     uv_timer_init(loop, &server->rest);
+    uv_timer_init(loop, &server->txns.timer);
     uv_signal_init(loop, &server->sigterm);
     uv_signal_init(loop, &server->sigint);
     uv_signal_start(&server->sigterm, on_signal, SIGTERM);
@@ -366,6 +375,13 @@ static int open_store(struct server *server, struct ls_error *error)
     server->reads.store = server->store;
     rc = sequencer_open(&server->sequencer, server->store, error);
     if (rc == 0) {
+        const struct txn_options txn = {.shards = (unsigned)config->shards,
+                                        .ttl_ms = config->txn_ttl,
+                                        .open_max = config->txn_open_max,
+                                        .history_age_ms = config->txn_history_age};
+        rc = txn_open(&server->txns.txn, server->sequencer, &txn, error);
+    }
+    if (rc == 0) {
         rc = sequencer_start(server->sequencer, wake_done, server, error);
     }
     if (rc == 0) {
@@ -379,6 +395,9 @@ static int start(struct server *server, struct ls_error *error)
     frames_init(server->frames);
     server->input = malloc(INPUT_SIZE);
     int rc = server->input == NULL ? error_code(error, LS_ENOMEM) : 0;
+    if (rc == 0) {
+        rc = shards_init(&server->shards, error);
+    }
     if (rc == 0 && nodes_init(&server->nodes) != 0) {
         rc = error_code(error, LS_ENOMEM);
     }
@@ -408,6 +427,8 @@ static void server_free(struct server *server)
         store_close(server->store);
     }
     queue_free(&server->queue);
+    shards_free(&server->shards);
+    txns_free(&server->txns);
     nodes_free(&server->nodes);
     frames_free(server->frames);
     while (server->spare_out_count > 0) {
@@ -459,6 +480,9 @@ int server_apply_config(struct server *server, const struct config *old, struct 
             return rc;
         }
     }
+    txn_set_ttl(server->txns.txn, now->txn_ttl);
+    txn_set_open_max(server->txns.txn, now->txn_open_max);
+    txn_set_history_age(server->txns.txn, now->txn_history_age);
     log_set_level((enum log_level)now->log_level);
     if (now->connections_max > old->connections_max) {
         listen_raise_limit(now->connections_max);

@@ -15,6 +15,8 @@
 #include "server/nodes.h"
 #include "server/queue.h"
 #include "server/reads.h"
+#include "server/shards.h"
+#include "server/txns.h"
 #include "server/waker.h"
 
 /* Counters for INFO; none is ever set back. */
@@ -42,6 +44,8 @@ struct server {
     struct reads reads;
     struct waker waker;
     struct nodes nodes;
+    struct shards shards;
+    struct txns txns;
     struct frames frames[FRAMES_VARIANTS];
     struct server_stats stats;
 

@@ -133,6 +133,90 @@ const struct command commands[] = {
      "integer: how many it was handed to. Each gets the push relay, from, clock, payload in CBOR",
      command_relay_send},
 
+    {"TXN.RUN", "transactions", 4, -1, W | F, 0, 0, 0,
+     "n [GET key|PUT key value|DEL key|INCRBY key i|CHECK key value] ..",
+     "A whole transaction in one round trip: n operations in order, each seeing those before it. "
+     "All of its writes are done, or none.",
+     "array of n: the value or null of GET, the sum of INCRBY, else OK; CONFLICT where a CHECK "
+     "does not hold, naming the key",
+     command_txn_run},
+    {"TXN.GET", "transactions", 2, -1, R | COMMAND_QUEUED, 0, 0, 0, "[AT timestamp] key ..",
+     "Reads keys as of now, or as of a timestamp that the history still has.",
+     "array of values, null where absent; TOOOLD", command_txn_get},
+    {"TXN.BEGIN", "transactions", 1, -1, W | F, 0, 0, 0,
+     "[EAGER n key ..] [LAZY n key ..] [WILL n key ..] [MAY n key ..] [TTL ms]",
+     "Begins a transaction that reads the EAGER keys, may read the LAZY ones, writes the WILL keys "
+     "and may write the MAY ones. It is this connection's own, and released when TTL has passed or "
+     "the connection ends.",
+     "array of 2: the timestamp, and the values of the EAGER keys in the order given, null where "
+     "absent, once all are known",
+     command_txn_begin},
+    {"TXN.READ", "transactions", 3, 3, R | COMMAND_QUEUED | F, 0, 0, 0, "timestamp key",
+     "Reads an EAGER or LAZY key of an open transaction.", "the value, or null; NOLOCK, TXNEXPIRED",
+     command_txn_read},
+    {"TXN.COMMIT", "transactions", 2, -1, W | F, 0, 0, 0,
+     "timestamp [n key value ..] [DEL n key ..]",
+     "Writes and deletes, and ends the transaction. Each WILL key must be there, MAY keys left out "
+     "are not written.",
+     "OK, once it is durable; NOLOCK, TXNEXPIRED", command_txn_commit},
+    {"TXN.ABORT", "transactions", 2, 2, W | F, 0, 0, 0, "timestamp",
+     "Ends the transaction; nothing was written.", "OK; TXNEXPIRED", command_txn_abort},
+    {"TXN.EXPLAIN", "transactions", 2, 2, R | COMMAND_QUEUED, 0, 0, 0, "timestamp",
+     "Tells what an open transaction, of whatever connection, holds and waits for.",
+     "map: began in ns, age and expires in ms, waiting: how many commands wait for it, and keys: "
+     "an array of 5 for each: key, how it is declared, and the timestamp that a read of it waits "
+     "for, how that one declared it, and when it began in ns, or null; TXNEXPIRED",
+     command_txn_explain},
+
+    {"SHARD.CREATE", "shards", 7, -1, 0, 0, 0, 0, "name LEARNER name WORKERS n name..",
+     "Makes a shard in this server's memory, for workers, executors and a consensus that speak to "
+     "it: a multi-version store with locks declared up front. Its anchors are those of the "
+     "learner.",
+     "OK; INUSE where there is one of this name", command_shard_create},
+    {"SHARD.ACQUIRE", "shards", 7, -1, F, 0, 0, 0,
+     "name timestamp WORKER name EXECUTOR name [EAGER n key..] [LAZY n key..] [WILL n key..] "
+     "[MAY n key..]",
+     "Places the locks of a transaction on the timelines of its keys: what it will read, may read, "
+     "will write, may write. The same again is acknowledged again.",
+     "LOCKED; TOOOLD where it would change what was promised, CONFLICT where the timestamp has "
+     "other locks",
+     command_shard_acquire},
+    {"SHARD.READ", "shards", 4, 6, F, 0, 0, 0, "name timestamp key [ACTUAL 0|1]",
+     "Asks for the value of a LAZY key; with ACTUAL 0 gives a read up, so that nothing is sent.",
+     "OK; NOLOCK where there is no such read, or no more. The value goes to whoever listens as "
+     "the executor",
+     command_shard_read},
+    {"SHARD.WRITE", "shards", 5, 6, F, 0, 0, 0, "name timestamp key VALUE value|NONE",
+     "Writes a key that the transaction will or may write; NONE, for the latter, that it does not.",
+     "OK; NOLOCK where there is no such write, or no more", command_shard_write},
+    {"SHARD.SEEN", "shards", 6, 6, F, 0, 0, 0, "name WORKER name timestamp READS|WRITES",
+     "Promises that no lock that reads, or that writes, with a smaller timestamp will come from "
+     "the worker. A smaller promise than before changes nothing.",
+     "OK", command_shard_seen},
+    {"SHARD.ANCHOR", "shards", 7, 7, F, 0, 0, 0, "name chain learner height anchor timestamp",
+     "Tells that consensus fixed everything up to the timestamp, which the promise of every worker "
+     "for writes then is at least. Heights of a chain follow one another.",
+     "OK; CONFLICT where the height is not the next, or held by another anchor",
+     command_shard_anchor},
+    {"SHARD.RELEASE", "shards", 3, 3, F, 0, 0, 0, "name timestamp",
+     "Ends a transaction whose executor is gone: its reads are given up, its open writes become "
+     "none.",
+     "OK; NOLOCK where there is no such transaction", command_shard_release},
+    {"SHARD.LISTEN", "shards", 3, 3, 0, 0, 0, 0, "name executor",
+     "Makes this connection the executor: what it reads comes as pushes, what was kept for it "
+     "first. When the connection ends, or at RESET, the executor's open transactions are released. "
+     "In RESP2 the connection then takes only PING, RESET and QUIT.",
+     "OK; INUSE where another connection listens as this executor. Then pushes: shard-read, the "
+     "shard's name, timestamp, key, value or null",
+     command_shard_listen},
+    {"SHARD.INFO", "shards", 2, 2, F, 0, 0, 0, "name", "Describes a shard.",
+     "map: heard-all-writes, heard-all-reads, keys, open, versions, anchors, waiting, remembered, "
+     "memory, kept",
+     command_shard_info},
+    {"SHARD.DROP", "shards", 2, 2, 0, 0, 0, 0, "name",
+     "Ends a shard and all it holds. Its executors are sent nothing more.", "OK",
+     command_shard_drop},
+
     {"PING", "connection", 1, 2, F | COMMAND_WATCHING, 0, 0, 0, "[message]", "Answers.",
      "PONG, or the message; in RESP2 while watching: array of pong and the message", command_ping},
     {"ECHO", "connection", 2, 2, F, 0, 0, 0, "message", "Answers the message.", "the message",
@@ -159,7 +243,8 @@ const struct command commands[] = {
      command_client},
 
     {"INFO", "server", 1, -1, R, 0, 0, 0, "[section ..]",
-     "Tells how the server is: server, clients, memory, store, sequencer, box, nodes, stats.",
+     "Tells how the server is: server, clients, memory, store, sequencer, box, nodes, "
+     "transactions, shards, stats.",
      "text: lines of name:value", command_info},
     {"CONFIG", "server", 3, -1, COMMAND_ADMIN, 0, 0, 0, "GET pattern .. | SET name value ..",
      "Shows settings, and changes those that may change while the server runs: all that are given, "

@@ -67,6 +67,8 @@ extern const struct CMUnitTest library_node_tests[];
 extern const size_t library_node_count;
 extern const struct CMUnitTest library_object_tests[];
 extern const size_t library_object_count;
+extern const struct CMUnitTest library_txn_tests[];
+extern const size_t library_txn_count;
 extern const struct CMUnitTest library_sharing_tests[];
 extern const size_t library_sharing_count;
 

@@ -617,6 +617,99 @@ class Files(unittest.TestCase):
         self.assertTrue(beside.exists())
 
 
+class Transactions(unittest.TestCase):
+    """lockstep txn: operations as arguments, steps from standard input, the past, explanations."""
+
+    def setUp(self):
+        self.directory = scratch("cli") / "data"
+
+    def out(self, *args, **options):
+        return out("txn", *args, url=self.directory, **options)
+
+    def test_operations_are_one_transaction(self):
+        self.assertEqual("a = 6\nb = x y", self.out("put", "a", "1", "put", "b", "x y",
+                                                    "incrby", "a", "5", "get", "b"))
+        done = run("txn", "check", "a", "7", "put", "a", "0", url=self.directory, code=1)
+        self.assertIn("'a'", done.stderr)
+        self.assertEqual("6\n\nx y", self.out("--values", "get", "a", "get", "c", "get", "b"))
+        self.assertEqual("", self.out("check", "a", "6", "incrby", "n", "-3", "del", "b")[7:])
+        self.assertEqual("n = -3\nb is absent", self.out("get", "n", "get", "b"))
+        self.assertEqual([{"operation": "get", "key": "a", "value": "6"},
+                          {"operation": "get", "key": "b", "value": None}],
+                         lines("txn", "get", "a", "get", "b", url=self.directory))
+
+    def test_wrong_usage_is_refused_before_anything_is_opened(self):
+        for sentence, *args in [("no operation 'frob'", "frob"), ("takes a key", "get"),
+                                ("takes a key and a value", "put", "a"),
+                                ("number of 64 bits", "incrby", "a", "9223372036854775808"),
+                                ("only 'get'", "--at", "3", "put", "a", "1"),
+                                ("takes a timestamp", "explain"),
+                                ("is a number", "explain", "now")]:
+            done = run("txn", *args, url=self.directory, code=2)
+            self.assertIn(sentence, done.stderr)
+            self.assertFalse(self.directory.exists())
+
+    def test_the_past_is_as_it_was(self):
+        self.out("put", "a", "old")
+        clock = out("clock", url=self.directory)
+        self.out("put", "a", "new")
+        self.assertEqual("a = old", self.out("--at", clock, "get", "a"))
+        self.assertEqual("a = new", self.out("get", "a"))
+        run("txn", "--at", "1000000", "get", "a", url=self.directory, code=1)
+
+    def test_steps_decide_what_is_committed(self):
+        self.out("put", "a", "1")
+        steps = "# a comment\n\nbegin eager a lazy b will a may c\nread b\n" \
+                "put a  two words\ncommit\nbegin may a\nput a no\nabort\n"
+        told = self.out("-", stdin=steps).splitlines()
+        self.assertRegex(told[0], "^begin [0-9]+$")
+        self.assertEqual(["a = 1", "b is absent"], told[1:3])
+        self.assertRegex(told[3], "^committed [0-9]+$")
+        self.assertEqual("a =  two words", self.out("get", "a"))
+        told = lines("txn", "-", url=self.directory, stdin="begin eager a ttl 9000\ncommit\n")
+        self.assertEqual(["begin", "read", "commit"], [line["operation"] for line in told])
+
+    def test_a_mistake_ends_the_steps_and_aborts(self):
+        for sentence, steps in [("there is no 'commit'", "begin will a\nput a x\n"),
+                                ("no step 'frob'", "begin will a\nput a x\nfrob\ncommit\n"),
+                                ("'begin' one first", "commit\n"),
+                                ("open already", "begin will a\nbegin will a\n"),
+                                ("stands eager", "begin a\n"),
+                                ("milliseconds", "begin will a ttl soon\n"),
+                                ("byte of zero", "begin will a\0b\n"),
+                                ("not declared", "begin eager b\nput a 1\n"),
+                                ("was not", "begin will a\ncommit\n"),
+                                ("takes a key", "begin will a\nput\n")]:
+            done = run("txn", "-", url=self.directory, stdin=steps, code=1)
+            self.assertIn(sentence, done.stderr)
+        self.assertEqual("a is absent", self.out("get", "a"))
+
+    def test_an_open_transaction_is_explained(self):
+        command = [str(BUILD.lockstep), "--url", str(self.directory), "txn", "-"]
+        holder = spawn(command, ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                       text=True)
+        holder.stdin.write("begin may b ttl 60000\n")
+        holder.stdin.flush()
+        first = holder.stdout.readline().split()[1]
+        waiter = spawn(command, ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                       text=True)
+        waiter.stdin.write("begin lazy b will a ttl 60000\n")
+        waiter.stdin.flush()
+        second = waiter.stdout.readline().split()[1]
+        told = self.out("explain", second).splitlines()
+        self.assertRegex(told[0], f"transaction {second} began .* released in [0-9]+ ms")
+        self.assertRegex(told[1], "^will +a$")
+        self.assertRegex(told[2], f"^lazy +b  waits for {first}, which may write it and began ")
+        told = lines("txn", "explain", second, url=self.directory)
+        self.assertEqual({"key": "a", "kinds": "will"}, told[1])
+        self.assertEqual(int(first), told[2]["waits_for"])
+        for process in (holder, waiter):
+            process.stdin.write("abort\n")
+            process.communicate(timeout=60)
+            self.assertEqual(0, process.returncode)
+        run("txn", "explain", second, url=self.directory, code=1)
+
+
 class Examples(unittest.TestCase):
     """The shell scripts in examples/, on a directory."""
 
@@ -639,6 +732,31 @@ class Examples(unittest.TestCase):
             self.assertEqual("done\n", holder.communicate(timeout=60)[0])
             self.assertEqual(0, holder.returncode)
         self.assertEqual([], lines("scan", url=self.directory))
+
+    def test_a_bank_neither_makes_nor_loses_money(self):
+        accounts = ["x", "y", "z"]
+        for name in accounts:
+            self.assertEqual(0, self.start("bank.sh", "open", name, "100").wait(60))
+        moves = [self.start("bank.sh", "move", accounts[i % 3], accounts[(i + 1 + i // 3) % 3], "40")
+                 for i in range(12) if (1 + i // 3) % 3 != 0]
+        for move in moves:
+            self.assertRegex(move.communicate(timeout=60)[0], "^(moved 40 at [0-9]+\n)?$")
+        show = self.start("bank.sh", "show", *accounts).communicate(timeout=60)[0]
+        balances = [int(line.split(" = ")[1]) for line in show.splitlines()]
+        self.assertEqual(300, sum(balances))
+        self.assertTrue(all(balance >= 0 for balance in balances))
+
+    def test_the_shard_driven_by_hand_answers_in_its_order(self):
+        with Server(BUILD, self.room / "served") as server:
+            script = pathlib.Path(__file__).parents[2] / "examples" / "shard_by_hand.sh"
+            done = subprocess.run(["bash", script, "127.0.0.1", str(server.port)], text=True,
+                                  capture_output=True, timeout=60, check=True)
+        heard = [" ".join(line.split()[3:]) for line in done.stdout.splitlines()
+                 if line.startswith("shard ")]
+        heard = [re.sub(r"by-hand-[0-9]+ ", "", line) for line in heard]
+        self.assertEqual(["(nothing yet)", "(nothing yet)", "shard-read 20 alice 100",
+                          "(nothing yet)", "shard-read 35 alice 100"], heard)
+        self.assertIn("open 0", done.stdout)
 
     def test_a_backup_is_the_same_store(self):
         out("put", "a", "b", url=self.directory)

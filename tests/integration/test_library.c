@@ -216,6 +216,7 @@ int main(int argc, char **argv)
     failed += run("box", library_box_tests, library_box_count);
     failed += run("nodes", library_node_tests, library_node_count);
     failed += run("objects", library_object_tests, library_object_count);
+    failed += run("transactions", library_txn_tests, library_txn_count);
     failed += run("sharing", library_sharing_tests, library_sharing_count);
     if (server > 0) {
         kill(server, SIGKILL);

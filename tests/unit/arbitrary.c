@@ -321,6 +321,8 @@ void arbitrary_make(struct arbitrary *out, uint64_t *seed, const struct model *m
     case REQUEST_OBJECT_TXN:
         make_txn(out, seed, model);
         break;
+    case REQUEST_EXTENSION: /* none of the kinds drawn */
+        break;
     }
 }
 

@@ -189,19 +189,50 @@ static int visit_producer(struct audit *audit, void *context, ls_bytes key, ls_b
     return 0;
 }
 
+struct controls {
+    uint64_t indexed; /* entries of the index of owned objects */
+    uint64_t open;    /* transactions */
+    uint64_t said;    /* the same, as counted */
+};
+
 static int visit_control(struct audit *audit, void *context, ls_bytes key, ls_bytes value)
 {
     ls_bytes host;
     uint64_t created;
-    uint64_t *indexed = context;
+    struct transaction transaction;
+    struct control control;
+    struct controls *controls = context;
     ls_bytes name = bytes_of((const uint8_t *)key.data + 2, key.size - 2);
     if (record_verify(value, key, audit->error) < 0) {
         return wrong(audit, 0, "a control record is damaged");
     }
     if (owned_name(name, &host, &created)) {
-        ++*indexed;
+        controls->indexed++;
+    } else if (txn_name(name, &created)) {
+        controls->open++;
+        if (created > audit->box.clock ||
+            transaction_decode(&transaction, value, audit->error) < 0) {
+            return wrong(audit, created, "the open transaction of then is damaged");
+        }
+    } else if (bytes_equal(name, bytes_of_text(CONTROL_TXNS))) {
+        if (control_decode(&control, value, control_txns_fields, audit->error) < 0) {
+            return wrong(audit, 0, "the record of all transactions is damaged");
+        }
+        controls->said = control.value[TXNS_OPEN];
     } else if (control_fields(name) == NULL) {
         return wrong(audit, 0, "a control record has a name that is not known");
+    }
+    return 0;
+}
+
+static int visit_version(struct audit *audit, void *context, ls_bytes key, ls_bytes value)
+{
+    struct version version;
+    struct key_parts parts;
+    (void)context;
+    if (record_verify(value, key, audit->error) < 0 || key_decode(&parts, key, audit->error) < 0 ||
+        version_decode(&version, value, audit->error) < 0 || parts.clock > audit->box.clock) {
+        return wrong(audit, 0, "a version is damaged");
     }
     return 0;
 }
@@ -209,7 +240,8 @@ static int visit_control(struct audit *audit, void *context, ls_bytes key, ls_by
 int audit(struct store *store, struct ls_error *error)
 {
     struct audit audit = {.error = error};
-    uint64_t owned = 0, indexed = 0;
+    uint64_t owned = 0;
+    struct controls controls = {0};
     int rc = reading_begin(&audit.reading, store, error);
     if (rc < 0) {
         return rc;
@@ -228,10 +260,17 @@ int audit(struct store *store, struct ls_error *error)
         rc = each(&audit, KEY_PRODUCER, visit_producer, NULL);
     }
     if (rc == 0) {
-        rc = each(&audit, KEY_CONTROL, visit_control, &indexed);
+        rc = each(&audit, KEY_CONTROL, visit_control, &controls);
     }
-    if (rc == 0 && owned != indexed) {
-        rc = wrong(&audit, indexed, "the index has so many entries, not one an owned object");
+    if (rc == 0) {
+        rc = each(&audit, KEY_VERSION, visit_version, NULL);
+    }
+    if (rc == 0 && controls.open != controls.said) {
+        rc = wrong(&audit, controls.open, "so many transactions are open, not as many as counted");
+    }
+    if (rc == 0 && owned != controls.indexed) {
+        rc = wrong(&audit, controls.indexed,
+                   "the index has so many entries, not one an owned object");
     }
     reading_end(&audit.reading);
     return rc;

@@ -728,6 +728,8 @@ static int apply(struct model *m, struct request *r, uint64_t now_ns)
         return del(m, r, now_ns);
     case REQUEST_OBJECT_TXN:
         return txn(m, r, now_ns);
+    case REQUEST_EXTENSION:
+        break;
     }
     return refuse(r, LS_EINVAL, 0);
 }

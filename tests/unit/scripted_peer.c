@@ -235,6 +235,17 @@ void link_answer(struct peer_link *link)
         link_say(link, "*1\r\n*4\r\n$1\r\nk\r\n$1\r\nv\r\n:1\r\n:2\r\n");
     } else if (link_is(link, "OBJ.TXN")) {
         link_say(link, "*1\r\n:8\r\n");
+    } else if (link_is(link, "TXN.BEGIN")) {
+        link_say(link, "*2\r\n:42\r\n*1\r\n$1\r\nv\r\n");
+    } else if (link_is(link, "TXN.READ")) {
+        link_say(link, "$1\r\nv\r\n");
+    } else if (link_is(link, "TXN.COMMIT") || link_is(link, "TXN.ABORT")) {
+        link_say(link, "+OK\r\n");
+    } else if (link_is(link, "TXN.RUN") || link_is(link, "TXN.GET")) {
+        link_say(link, "*1\r\n$1\r\nv\r\n");
+    } else if (link_is(link, "TXN.EXPLAIN")) {
+        link_say(link, "%%2\r\n+began\r\n:5\r\n+keys\r\n*1\r\n*5\r\n$1\r\nk\r\n$4\r\nlazy\r\n"
+                       ":3\r\n$3\r\nmay\r\n:4\r\n");
     } else {
         link_say(link, ":42\r\n");
     }

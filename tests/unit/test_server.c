@@ -116,6 +116,14 @@ static void each_allocation_of_a_conversation_may_fail(void **state)
         "HELLO 3\r\nOBJ.PUT k v\r\nOBJ.WATCH k\r\nOBJ.PUT k w\r\nOBJ.UNWATCH\r\n",
         "NODE.JOIN h TTL 1000 META TEXT x\r\nNODE.GET h JSON\r\nRELAY.SEND BROADCAST TEXT x\r\n"
         "NODE.LIST\r\nNODE.LEAVE\r\n",
+        "TXN.RUN 4 PUT a 1 INCRBY a 2 GET a CHECK a 3\r\nTXN.GET a b\r\nTXN.RUN 1 CHECK a x\r\n"
+        "TXN.BEGIN EAGER 2 a b LAZY 1 c WILL 1 a MAY 1 d TTL 50\r\nTXN.GET a\r\nTXN.EXPLAIN 5\r\n"
+        "TXN.COMMIT 5 1 a x\r\nINFO transactions\r\n",
+        "SHARD.CREATE s LEARNER l WORKERS 1 w\r\n"
+        "SHARD.ACQUIRE s 5 WORKER w EXECUTOR e EAGER 2 a b WILL 1 a\r\n"
+        "SHARD.SEEN s WORKER w 9 WRITES\r\nINFO shards\r\nSHARD.INFO s\r\nHELLO 3\r\n"
+        "SHARD.LISTEN s e\r\nSHARD.ANCHOR s c l 1 x 10\r\nSHARD.WRITE s 5 a VALUE x\r\n"
+        "SHARD.DROP s\r\n",
         "CLIENT SETNAME n\r\nCLIENT LIST\r\nINFO\r\nCONFIG SET quota 0\r\nCONFIG GET "
         "*\r\nCOMMAND\r\n",
     };

@@ -1,0 +1,34 @@
+/*
+ * A hash table from 64-bit numbers to pointers that are not NULL. Nothing it holds is its own. A map
+ * that is all zeros is valid and empty; it takes memory with the first entry and gives it back with
+ * the last.
+ */
+#ifndef LS_SERVER_MAP_H
+#define LS_SERVER_MAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct map_slot {
+    uint64_t number;
+    void *value; /* NULL: the slot is free */
+};
+
+struct map {
+    struct map_slot *slots;
+    size_t capacity; /* 0 or a power of two */
+    size_t count;
+};
+
+/* NULL where there is none. */
+void *map_get(const struct map *map, uint64_t number);
+
+/* The number must not be there: 0 or LS_ENOMEM. */
+int map_put(struct map *map, uint64_t number, void *value);
+
+/* Does nothing where it is not there. */
+void map_remove(struct map *map, uint64_t number);
+
+void map_free(struct map *map);
+
+#endif
