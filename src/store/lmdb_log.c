@@ -27,6 +27,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -83,8 +84,11 @@ static int open_redo(struct lmdb_env *env, struct ls_error *error)
     int result = redo_open(&log->redo, env->directory, REDO_CAPACITY, error);
     if (result != 0) {
         log->redo.fd = -1;
+        return result;
     }
-    return result;
+    /* Its version keeps out builds that would not look at the log, also after a power loss. */
+    (void)msync(shared(env), sizeof *shared(env), MS_SYNC);
+    return 0;
 }
 
 /* Flushes the data file and clears the log, whose ever the round is. */

@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commits by the redo log: when they go there, what of them a crash leaves, and what happens to
- * them when other processes write, a process is killed, or a flush fails. A power loss is a
+ * them when other processes write, one is killed, or a flush fails. A power loss is a
  * directory put together from what was flushed and any of the pages that were not. */
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "faults.h"
-#include "store/redo.h"
-#include "store_fixture.h"
+#include "store_log_fixture.h"
 
 #define PAGE    4096
 #define WARM_UP 40 /* commits, after which there is a round */
@@ -62,158 +56,7 @@ int __wrap_mdb_txn_commit(MDB_txn *txn)
     return __real_mdb_txn_commit(txn);
 }
 
-/* ---- stores ---- */
-
-struct fixture {
-    char scratch[SCRATCH_SIZE];
-    char directory[SCRATCH_SIZE + 16];
-};
-
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    assert_non_null(f);
-    scratch_make(f->scratch);
-    snprintf(f->directory, sizeof f->directory, "%s/store", f->scratch);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    pwrites_fail = syncs_fail = commits_fail = 0;
-    scratch_remove(f->scratch);
-    free(f);
-    return 0;
-}
-
-static struct store *opened_with(const char *directory, struct store_options options)
-{
-    struct ls_error error = {0};
-    struct store *store = NULL;
-    assert_ok(store_open(&store, directory, &options, &error));
-    return store;
-}
-
-static struct store *opened(const char *directory)
-{
-    return opened_with(directory, (struct store_options){.create = true, .sync = true});
-}
-
-static struct key number_key(unsigned number)
-{
-    char text[16];
-    snprintf(text, sizeof text, "%06u", number);
-    return text_key('O', text);
-}
-
-/* Deletes an object by its key, or as what a cursor stands on. */
-static void delete_object(struct store *store, struct store_txn *txn, unsigned number)
-{
-    struct ls_error error = {0};
-    struct store_cursor *cursor;
-    ls_bytes at;
-    ls_bytes value;
-    struct key key = number_key(number);
-    if (number % 2 == 0) {
-        assert_ok(store->driver->del(txn, key_bytes(&key), &error));
-        return;
-    }
-    assert_ok(store->driver->scan(txn, key_bytes(&key), (ls_bytes){0}, false, &cursor, &error));
-    assert_int_equal(store->driver->next(cursor, &at, &value, &error), 1);
-    assert_ok(store->driver->drop(cursor, &error));
-    store->driver->scan_end(cursor);
-}
-
-/* A transaction that appends message `number`, puts object `number` and deletes the one ten before.
- * Committed by the caller. */
-static struct store_txn *edited(struct store *store, unsigned number)
-{
-    struct ls_error error = {0};
-    struct store_txn *txn = begin(store, STORE_WRITE);
-    struct key message = message_key(number + 1);
-    struct key object = number_key(number);
-    char value[300];
-    memset(value, 'a' + (int)(number % 26), sizeof value);
-    assert_ok(
-        store->driver->put(txn, key_bytes(&message), bytes_of(value, sizeof value), true, &error));
-    assert_ok(
-        store->driver->put(txn, key_bytes(&object), bytes_of(value, number % 300), false, &error));
-    if (number >= 10) {
-        delete_object(store, txn, number - 10);
-    }
-    return txn;
-}
-
-static void add(struct store *store, unsigned from, unsigned to)
-{
-    for (unsigned i = from; i < to; i++) {
-        commit(store, edited(store, i));
-    }
-}
-
-/* That exactly the commits below `end` are there. */
-static void assert_added(struct store *store, unsigned end)
-{
-    assert_int_equal(count(store, 'M'), end);
-    assert_int_equal(count(store, 'O'), end < 10 ? end : 10);
-    struct store_txn *txn = begin(store, STORE_READ);
-    for (unsigned i = 0; i < end; i++) {
-        ls_bytes value = {0};
-        struct key message = message_key(i + 1);
-        assert_int_equal(store->driver->get(txn, key_bytes(&message), &value), 0);
-        assert_int_equal(value.size, 300);
-        assert_int_equal(*(const char *)value.data, 'a' + (int)(i % 26));
-    }
-    store->driver->abort(txn);
-}
-
-/* Records in the log: 0 where it is empty. */
-static uint64_t logged(const char *directory)
-{
-    struct redo_reader reader;
-    struct ls_error error = {0};
-    int result = redo_reader_open(&reader, directory, &error);
-    while (result == 1) {
-        result = redo_reader_next(&reader, &error);
-    }
-    uint64_t records = reader.records;
-    redo_reader_close(&reader);
-    assert_int_equal(result, 0);
-    return records;
-}
-
-static bool has_file(const char *directory, const char *name)
-{
-    char path[2 * SCRATCH_SIZE];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    return access(path, F_OK) == 0;
-}
-
-/* ---- processes and directories ---- */
-
-static pid_t new_child(void)
-{
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-    }
-    return child;
-}
-
-static int end_of(pid_t child)
-{
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
-}
-
-static void die(void)
-{
-    kill(getpid(), SIGKILL);
-}
+/* ---- directories ---- */
 
 struct file {
     uint8_t *data;
@@ -270,6 +113,13 @@ static struct file mixed(struct file a, struct file b, unsigned seed)
         }
     }
     return out;
+}
+
+/* What one test makes fail is not left to the next. */
+static int tear_down_all(void **state)
+{
+    pwrites_fail = syncs_fail = commits_fail = 0;
+    return tear_down(state);
 }
 
 /* ---- when ---- */
@@ -536,155 +386,6 @@ static void the_round_of_a_killed_process_is_ended_by_the_next_writer(void **sta
     store_close(store);
 }
 
-/* ---- several processes that are killed ---- */
-
-#define WRITERS     4
-#define KILLS       40
-#define BETWEEN_MAX 400 /* commits between two kills */
-#define BURST_MAX   60
-#define ALONE_OF    4 /* of so many bursts all but one wait until no other does so */
-
-/* In memory that the writers share with the test. */
-struct ledger {
-    _Atomic uint32_t begun[WRITERS];    /* commits of each writer that were asked for */
-    _Atomic uint32_t answered[WRITERS]; /* and came back */
-    _Atomic uint32_t alone;             /* who writes alone, from 1; 0: nobody does */
-};
-
-static uint32_t number_in(struct store *store, struct store_txn *txn, struct key key)
-{
-    uint32_t number = 0;
-    ls_bytes value;
-    if (store->driver->get(txn, key_bytes(&key), &value) == 0) {
-        assert_int_equal(value.size, sizeof number);
-        memcpy(&number, value.data, sizeof number);
-    }
-    return number;
-}
-
-static void put_number(struct store *store, struct store_txn *txn, struct key key, uint32_t number)
-{
-    struct ls_error error = {0};
-    assert_ok(
-        store->driver->put(txn, key_bytes(&key), bytes_of(&number, sizeof number), false, &error));
-}
-
-/* One transaction of writer `w`: its own number and that of all grow by one; a message comes. */
-static void count_up(struct store *store, unsigned w, struct ledger *ledger)
-{
-    struct ls_error error = {0};
-    struct store_txn *txn = begin(store, STORE_WRITE);
-    uint32_t all = number_in(store, txn, text_key('C', "all"));
-    uint32_t mine = number_in(store, txn, number_key(w));
-    struct key message = message_key(all + 1);
-    atomic_store(&ledger->begun[w], mine + 1);
-    put_number(store, txn, text_key('C', "all"), all + 1);
-    put_number(store, txn, number_key(w), mine + 1);
-    assert_ok(store->driver->put(txn, key_bytes(&message), bytes_of(&w, sizeof w), true, &error));
-    commit(store, txn);
-    atomic_store(&ledger->answered[w], mine + 1);
-}
-
-static void write_in_bursts(const char *directory, unsigned w, unsigned seed, struct ledger *ledger)
-{
-    struct store *store = opened(directory);
-    srand(seed);
-    for (;;) {
-        unsigned burst = 1 + (unsigned)rand() % BURST_MAX;
-        uint32_t nobody = 0;
-        bool alone = rand() % ALONE_OF != 0;
-        while (alone && !atomic_compare_exchange_strong(&ledger->alone, &nobody, w + 1)) {
-            nobody = 0;
-            usleep(100);
-        }
-        store_run(store, true);
-        for (unsigned i = 0; i < burst; i++) {
-            count_up(store, w, ledger);
-        }
-        if (alone) {
-            atomic_store(&ledger->alone, 0);
-        }
-        store_run(store, false);
-    }
-}
-
-static uint64_t answered_by_all(struct ledger *ledger)
-{
-    uint64_t sum = 0;
-    for (int w = 0; w < WRITERS; w++) {
-        sum += atomic_load(&ledger->answered[w]);
-    }
-    return sum;
-}
-
-/* Every answered commit is there, no other but the one of each writer that was under way. */
-static void audit_counts(struct store *store, struct ledger *ledger)
-{
-    struct store_txn *txn = begin(store, STORE_READ);
-    uint32_t sum = 0;
-    for (unsigned w = 0; w < WRITERS; w++) {
-        uint32_t answered = atomic_load(&ledger->answered[w]);
-        uint32_t there = number_in(store, txn, number_key(w));
-        assert_in_range(there, answered, atomic_load(&ledger->begun[w]));
-        atomic_store(&ledger->answered[w], there);
-        sum += there;
-    }
-    assert_int_equal(number_in(store, txn, text_key('C', "all")), sum);
-    uint64_t messages;
-    struct ls_error error = {0};
-    assert_ok(store->driver->count(txn, 'M', &messages, &error));
-    assert_int_equal(messages, sum);
-    store->driver->abort(txn);
-}
-
-static void bursts_of_several_processes_that_are_killed_lose_nothing(void **state)
-{
-    struct fixture *f = *state;
-    struct ledger *ledger =
-        mmap(NULL, sizeof *ledger, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_ptr_not_equal(ledger, MAP_FAILED);
-    pid_t children[WRITERS] = {0};
-    unsigned seed = 1;
-    unsigned rounds = 0;
-    store_close(opened(f->directory));
-    for (unsigned n = 0; n < KILLS; n++) {
-        for (unsigned w = 0; w < WRITERS; w++) {
-            if (children[w] == 0 && (children[w] = new_child()) == 0) {
-                write_in_bursts(f->directory, w, seed + w, ledger);
-            }
-        }
-        seed += 7;
-        srand(seed);
-        uint64_t target = answered_by_all(ledger) + (unsigned)rand() % BETWEEN_MAX;
-        while (answered_by_all(ledger) < target) {
-            usleep(50);
-        }
-        bool all = n % 2 == 0 || n + 1 == KILLS;
-        for (unsigned w = 0; w < WRITERS; w++) {
-            if (all || w == n % WRITERS) {
-                kill(children[w], SIGKILL);
-            }
-        }
-        for (unsigned w = 0; w < WRITERS; w++) {
-            if (all || w == n % WRITERS) {
-                assert_int_equal(end_of(children[w]), 1000 + SIGKILL);
-                children[w] = 0;
-                uint32_t itself = w + 1;
-                (void)atomic_compare_exchange_strong(&ledger->alone, &itself, 0);
-            }
-        }
-        if (all) {
-            rounds += logged(f->directory) > 0;
-            struct store *store = opened(f->directory);
-            audit_counts(store, ledger);
-            store_close(store);
-        }
-    }
-
-    assert_true(rounds > 0);
-    munmap(ledger, sizeof *ledger);
-}
-
 /* ---- flushes that fail ---- */
 
 static void a_commit_whose_record_cannot_be_written_goes_without_the_log(void **state)
@@ -799,7 +500,7 @@ static void a_commit_with_a_failing_allocation_is_made_or_refused(void **state)
     store_close(store);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down_all)
 
 int main(void)
 {
@@ -817,7 +518,6 @@ int main(void)
         TEST(after_a_power_loss_the_log_restores_what_was_committed),
         TEST(another_process_ends_the_round_before_it_writes),
         TEST(the_round_of_a_killed_process_is_ended_by_the_next_writer),
-        TEST(bursts_of_several_processes_that_are_killed_lose_nothing),
         TEST(a_commit_whose_record_cannot_be_written_goes_without_the_log),
         TEST(where_the_log_cannot_be_cleared_nobody_writes_until_it_is_opened_again),
         TEST(where_the_data_file_cannot_be_flushed_the_log_keeps_everything),
