@@ -176,6 +176,8 @@ int lmdb_log_enter(struct store_txn *txn, struct ls_error *error)
     txn->logged = log->round != 0 || worth_a_round(txn);
     if (txn->logged) {
         redo_record_reset(&log->record);
+        /* All at once: memory that is not touched is not taken, and nothing is left of growing. */
+        txn->logged = redo_record_reserve(&log->record, RECORD_SIZE_MAX) == 0;
     }
     lmdb_set_sync(env, !txn->logged && txn->store->sync);
     return 0;
