@@ -22,7 +22,8 @@
  *     thing they came from and live until it is freed, or, for a watch, until the next call on it.
  *     They are followed by a NUL that their size does not count, so text among them is a C string.
  *  4. The library starts no threads and installs no signal handlers. A joined handle stays `up` as
- *     long as it is used: every call on it is a beat, and a call that waits keeps beating.
+ *     long as it is used: every call on it is a beat, and a call that waits keeps beating. (Only a
+ *     transaction that waits for another, in a store of this process, is one beat however long.)
  *  5. After fork(), the child must not use a handle of the parent; it opens its own.
  *  6. Clocks are logical, without unit. Times are nanoseconds since the Unix epoch where the name
  *     ends in _ns, durations are milliseconds where it ends in _ms, sizes are bytes.
@@ -200,7 +201,8 @@ typedef struct ls_options {
     /* lockstep: only. */
     const char *user;     /* NULL: "default" */
     const char *password; /* NULL: none is sent */
-    int64_t timeout_ms;   /* for a connection and for each answer, reconnecting included; 0: 5000 */
+    int64_t timeout_ms;   /* for a connection and for each answer, reconnecting included; 0: 5000.
+                           * A transaction may have to wait for others on top of that. */
     const char *client_name; /* shown by CLIENT LIST; NULL: none */
 } ls_options;
 

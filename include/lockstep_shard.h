@@ -218,7 +218,8 @@ typedef struct ls_shard_info {
 LS_API int ls_shard_info_get(const ls_shard *shard, ls_shard_info *out);
 
 /* What may be dropped is dropped a few steps at a time, within the calls above. This takes up to
- * `steps` more, in a quiet moment; true where some are left. */
+ * `steps` more, in a quiet moment; true where some are left. Where none are, memory that was kept
+ * at hand goes back to the system. */
 LS_API bool ls_shard_collect(ls_shard *shard, size_t steps);
 
 #ifdef __cplusplus

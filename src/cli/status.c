@@ -3,13 +3,16 @@
  * lockstep status: a coordinator on one screen. What every kind has comes through the library; a
  * directory adds its size on disk, a server what it says of itself in INFO.
  */
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "cli/cli.h"
 #include "cli/talk.h"
 #include "codec/key.h"
+#include "coordinator/layout.h"
 #include "coordinator/read.h"
 #include "store/store.h"
 
@@ -19,6 +22,8 @@ struct status {
     uint64_t nodes[3]; /* by ls_node_state */
     bool has_store;    /* a directory */
     uint64_t objects;
+    uint64_t versions; /* of the keys of transactions */
+    uint64_t open;     /* transactions */
     struct store_stat store;
     struct talk talk; /* a server: holds the INFO text */
     bool has_info;
@@ -48,6 +53,33 @@ static int ask_library(const struct cli *cli, struct status *status)
     return result;
 }
 
+/* The transactions that are open; a store in which none ever was has no record of them. */
+static int count_open(struct reading *reading, uint64_t *out, struct ls_error *error)
+{
+    struct key key;
+    struct control txns;
+    ls_bytes record;
+    int rc = key_control(&key, bytes_of_text(CONTROL_TXNS));
+    rc = rc != 0 ? rc : reading->store->driver->get(reading->txn, key_bytes(&key), &record);
+    if (rc == LS_ENOTFOUND) {
+        return 0;
+    }
+    if (rc != 0) {
+        return error_code(error, rc);
+    }
+    rc = control_decode(&txns, record, control_txns_fields, error);
+    *out = rc == 0 ? txns.value[0] : 0;
+    return rc;
+}
+
+static int count_keys(struct reading *reading, struct status *status, struct ls_error *error)
+{
+    const struct store_driver *driver = reading->store->driver;
+    int rc = driver->count(reading->txn, KEY_OBJECT, &status->objects, error);
+    rc = rc != 0 ? rc : driver->count(reading->txn, KEY_VERSION, &status->versions, error);
+    return rc != 0 ? rc : count_open(reading, &status->open, error);
+}
+
 static int ask_store(const char *directory, struct status *status)
 {
     struct store_options options = {.read_only = true};
@@ -60,7 +92,7 @@ static int ask_store(const char *directory, struct status *status)
     }
     rc = reading_begin(&reading, store, &error);
     if (rc == 0) {
-        rc = store->driver->count(reading.txn, KEY_OBJECT, &status->objects, &error);
+        rc = count_keys(&reading, status, &error);
         reading_end(&reading);
     }
     rc = rc != 0 ? rc : store->driver->stat(store, &status->store, &error);
@@ -88,8 +120,15 @@ static int ask_server(const struct cli *cli, struct status *status)
     return EXIT_OK;
 }
 
-/* The lines of INFO one by one: "name:value". False at its end. */
-static bool next_info(ls_bytes *rest, ls_bytes *name, ls_bytes *value)
+/* One line of INFO, "name:value", and the section that it stands in. Names are unique in it. */
+struct info_line {
+    ls_bytes section;
+    ls_bytes name;
+    ls_bytes value;
+};
+
+/* The lines one by one, from one that is all zeros on. False at the end. */
+static bool next_info(ls_bytes *rest, struct info_line *out)
 {
     while (rest->size > 0) {
         const char *line = rest->data;
@@ -100,21 +139,26 @@ static bool next_info(ls_bytes *rest, ls_bytes *name, ls_bytes *value)
         rest->size -= used;
         size -= size > 0 && line[size - 1] == '\r';
         const char *colon = memchr(line, ':', size);
-        if (colon != NULL && *line != '#') {
-            *name = bytes_of(line, (size_t)(colon - line));
-            *value = bytes_of(colon + 1, size - name->size - 1);
+        if (size > 2 && *line == '#') {
+            out->section = bytes_of(line + 2, size - 2); /* behind "# " */
+        } else if (colon != NULL) {
+            out->name = bytes_of(line, (size_t)(colon - line));
+            out->value = bytes_of(colon + 1, size - out->name.size - 1);
             return true;
         }
     }
     return false;
 }
 
-static bool find_info(const struct status *status, const char *wanted, ls_bytes *value)
+static bool find_info(const struct status *status, const char *section, const char *name,
+                      ls_bytes *value)
 {
     ls_bytes rest = status->info;
-    ls_bytes name;
-    while (next_info(&rest, &name, value)) {
-        if (bytes_equal(name, bytes_of_text(wanted))) {
+    struct info_line line = {0};
+    while (next_info(&rest, &line)) {
+        if (bytes_equal(line.name, bytes_of_text(name)) &&
+            bytes_equal(line.section, bytes_of_text(section))) {
+            *value = line.value;
             return true;
         }
     }
@@ -127,25 +171,30 @@ enum kind { KIND_TEXT, KIND_SIZE, KIND_TIME };
 
 /* What is shown of INFO, in this order, where the server says it. */
 static const struct {
+    const char *section;
     const char *name;
     const char *label;
     enum kind kind;
 } shown[] = {
-    {"lockstep_version", "version", KIND_TEXT},
-    {"process_id", "process", KIND_TEXT},
-    {"uptime_in_seconds", "up for", KIND_TIME},
-    {"resident_bytes", "memory", KIND_SIZE},
-    {"connected_clients", "connections", KIND_TEXT},
-    {"watchers", "box watches", KIND_TEXT},
-    {"object_watchers", "object watches", KIND_TEXT},
-    {"total_commands_processed", "commands", KIND_TEXT},
-    {"requests", "changes", KIND_TEXT},
-    {"batches", "in batches", KIND_TEXT},
-    {"batch_max", "largest batch", KIND_TEXT},
-    {"store", "store", KIND_TEXT},
-    {"sync", "flushed", KIND_TEXT},
-    {"bytes_used", "disk used", KIND_SIZE},
-    {"bytes_file", "of a file of", KIND_SIZE},
+    {"Server", "lockstep_version", "version", KIND_TEXT},
+    {"Server", "process_id", "process", KIND_TEXT},
+    {"Server", "uptime_in_seconds", "up for", KIND_TIME},
+    {"Memory", "resident_bytes", "memory", KIND_SIZE},
+    {"Clients", "connected_clients", "connections", KIND_TEXT},
+    {"Clients", "watchers", "box watches", KIND_TEXT},
+    {"Clients", "object_watchers", "object watches", KIND_TEXT},
+    {"Stats", "total_commands_processed", "commands", KIND_TEXT},
+    {"Sequencer", "requests", "changes", KIND_TEXT},
+    {"Sequencer", "batches", "in batches", KIND_TEXT},
+    {"Sequencer", "batch_max", "largest batch", KIND_TEXT},
+    {"Transactions", "open", "transactions", KIND_TEXT},
+    {"Transactions", "waiting", "wait for them", KIND_TEXT},
+    {"Transactions", "released", "released", KIND_TEXT},
+    {"Transactions", "expired", "out of time", KIND_TEXT},
+    {"Store", "store", "store", KIND_TEXT},
+    {"Store", "sync", "flushed", KIND_TEXT},
+    {"Store", "bytes_used", "disk used", KIND_SIZE},
+    {"Store", "bytes_file", "of a file of", KIND_SIZE},
 };
 
 /* "3 d 04:05:06". */
@@ -203,6 +252,8 @@ static int tell_text(const struct cli *cli, const struct status *status)
     if (status->has_store) {
         row(cli, "objects");
         printf("%" PRIu64 "\n", status->objects);
+        row(cli, "transactions");
+        printf("%" PRIu64 " open, %" PRIu64 " versions\n", status->open, status->versions);
         row(cli, "disk");
         show_size(size, status->store.bytes_used);
         show_size(other, status->store.bytes_file);
@@ -212,12 +263,45 @@ static int tell_text(const struct cli *cli, const struct status *status)
     }
     for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
         ls_bytes value;
-        if (find_info(status, shown[i].name, &value)) {
+        if (find_info(status, shown[i].section, shown[i].name, &value)) {
             row(cli, shown[i].label);
             show_info(shown[i].kind, value);
         }
     }
     return EXIT_OK;
+}
+
+/* "name" of bytes, cut to what a name of INFO may have; letters become small. */
+static void info_name(char out[64], ls_bytes name)
+{
+    size_t size = name.size < 63 ? name.size : 63;
+    for (size_t i = 0; i < size; i++) {
+        out[i] = (char)tolower(((const unsigned char *)name.data)[i]);
+    }
+    out[size] = '\0';
+}
+
+/* An object a section. */
+static void info_json(struct json *json, ls_bytes info)
+{
+    struct info_line line = {0};
+    ls_bytes section = {0};
+    char name[64];
+    while (next_info(&info, &line)) {
+        if (line.section.data != section.data) {
+            if (section.data != NULL) {
+                json_close(json);
+            }
+            section = line.section;
+            info_name(name, section);
+            json_open(json, name);
+        }
+        info_name(name, line.name);
+        json_bytes(json, name, line.value);
+    }
+    if (section.data != NULL) {
+        json_close(json);
+    }
 }
 
 static int tell_json(const struct cli *cli, const struct status *status)
@@ -238,6 +322,10 @@ static int tell_json(const struct cli *cli, const struct status *status)
     json_close(&json);
     if (status->has_store) {
         json_number(&json, "objects", status->objects);
+        json_open(&json, "transactions");
+        json_number(&json, "open", status->open);
+        json_number(&json, "versions", status->versions);
+        json_close(&json);
         json_open(&json, "store");
         json_number(&json, "bytes_used", status->store.bytes_used);
         json_number(&json, "bytes_file", status->store.bytes_file);
@@ -248,15 +336,8 @@ static int tell_json(const struct cli *cli, const struct status *status)
         json_close(&json);
     }
     if (status->has_info) {
-        ls_bytes rest = status->info;
-        ls_bytes name;
-        ls_bytes value;
         json_open(&json, "info");
-        while (next_info(&rest, &name, &value)) {
-            char text[64];
-            snprintf(text, sizeof(text), "%.*s", (int)name.size, (const char *)name.data);
-            json_bytes(&json, text, value);
-        }
+        info_json(&json, status->info);
         json_close(&json);
     }
     int result = json_print(&json);

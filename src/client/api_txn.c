@@ -335,6 +335,9 @@ int ls_txn_execute(ls *handle, const ls_txn_operation *operations, size_t count,
         return api_refuse(LS_ENOMEM, "no memory for a list of results");
     }
     result = handle->backend->txn_execute(handle, operations, count, list, &error);
+    if (result == LS_ECONFLICT) {
+        error.number = 0; /* there is no clock to tell of: the sentence names the key */
+    }
     return end_with_values(result, list, results, &error);
 }
 

@@ -23,7 +23,8 @@ struct object_watch;
 struct embedded {
     struct store *store;
     struct sequencer *sequencer;
-    struct txn *txn; /* closed after the sequencer */
+    struct txn *txn;       /* closed after the sequencer */
+    atomic_bool transacts; /* the handle has used it: only then does it tend it */
     bool read_only;
     bool retains;
     struct retention keep;
@@ -63,7 +64,8 @@ int embedded_run(struct embedded *e, struct request *request, uint64_t *clock,
 bool embedded_life(struct embedded *e, struct binding *out);
 
 /* To be called as every call begins, and while it waits: shows life, and now and then writes the
- * handle's beat, gives up nodes whose time is over, and ends snapshots nobody reads on. Costs a
+ * handle's beat, gives up nodes and transactions whose time is over, and ends snapshots nobody
+ * reads on. Costs a
  * look at the time where nothing is due. */
 void embedded_tend(struct embedded *e);
 
@@ -118,6 +120,9 @@ int embedded_object_watch_next(struct ls_object_watch *watch, int64_t timeout_ms
 void embedded_object_watch_close(struct ls_object_watch *watch);
 
 /* ---- embedded_txn.c: transactions ---- */
+
+/* Releases transactions whose time is over, and collects old versions, where that is due. */
+void embedded_txn_tend(struct embedded *e);
 
 int embedded_txn_begin(struct ls_transaction *transaction, struct ls_error *error);
 int embedded_txn_read(struct ls_transaction *transaction, struct txn_item *item,

@@ -119,6 +119,7 @@ void embedded_tend(struct embedded *e)
     at_ms = now_ms + TEND_LATEST_MS;
     (void)atomic_compare_exchange_strong(&e->tend_at_ms, &at_ms, next_ms);
     carry_out(e, &due);
+    embedded_txn_tend(e);
 }
 
 bool embedded_wait(struct embedded *e, uint32_t seen, const struct deadline *deadline)

@@ -13,6 +13,7 @@ static int run_call(struct embedded *e, struct txn_call *call, uint64_t *clock,
                     struct ls_error *error)
 {
     struct request request = {0};
+    atomic_store_explicit(&e->transacts, true, memory_order_relaxed);
     txn_request(&request, call);
     return embedded_run(e, &request, clock, error);
 }
@@ -24,6 +25,19 @@ static ls_bytes value_bytes(const struct txn_value *value)
         return bytes_of(NULL, 0);
     }
     return value->value.size != 0 ? value->value : bytes_of("", 0);
+}
+
+void embedded_txn_tend(struct embedded *e)
+{
+    struct ls_error ignored;
+    struct request request = {0};
+    struct txn_call call = {.kind = TXN_TICK};
+    if (atomic_load_explicit(&e->transacts, memory_order_relaxed) && txn_wait_ms(e->txn) == 0) {
+        txn_request(&request, &call);
+        request.error = &ignored;
+        (void)sequencer_run(e->sequencer, &request);
+        txn_call_free(&call);
+    }
 }
 
 /* Ends it, where it is still open. Should that fail, its ttl does it. */

@@ -73,6 +73,7 @@ static const char *stands_before_number(int code)
     case LS_ECONFLICT:
         return "modified=";
     case LS_ECOMPACTED:
+    case LS_ETOOOLD:
         return "oldest=";
     case LS_ESEQGAP:
     case LS_EDUPLICATE:

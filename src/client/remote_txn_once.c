@@ -11,8 +11,9 @@
 #include "client/remote_ask.h"
 #include "client/remote_reply.h"
 
-/* The ttl that the server gives a transaction of one request, and so the longest that it waits. */
-#define WAIT_DEFAULT_MS 5000
+/* How long the server may have to wait for others: they end with their ttls, but those are not
+ * known here. */
+#define WAIT_MS 30000
 
 static int take_values(const struct resp_reply *reply, size_t count, const char *command,
                        struct ls_values *out, struct ls_error *error)
@@ -52,8 +53,7 @@ int remote_txn_get(struct ls *handle, uint64_t timestamp, const ls_bytes *keys, 
         argv[argc++] = number_text(&at, timestamp);
     }
     memcpy(argv + argc, keys, count * sizeof *keys);
-    struct ask ask = {
-        .argc = argc + count, .argv = argv, .wait_ms = WAIT_DEFAULT_MS, .repeats = true};
+    struct ask ask = {.argc = argc + count, .argv = argv, .wait_ms = WAIT_MS, .repeats = true};
     int rc = ask_server(remote, &stream, &ask, error);
     free(argv);
     if (rc == 0) {
@@ -140,7 +140,7 @@ int remote_txn_execute(struct ls *handle, const ls_txn_operation *operations, si
     }
     struct ask ask = {.argc = run_arguments(argv, numbers, &count_text, operations, count),
                       .argv = argv,
-                      .wait_ms = WAIT_DEFAULT_MS};
+                      .wait_ms = WAIT_MS};
     rc = ask_server(remote, &stream, &ask, error);
     if (rc == 0) {
         rc = take_results(&stream.reply, operations, count, out, error);

@@ -259,6 +259,17 @@ void *pool_take_zeroed(struct pool *pool, size_t size)
     return piece;
 }
 
+/* Gives the oldest pieces at hand back to their chunks: the newest are warm. */
+static void at_hand_drop(struct pool *pool, struct pool_class *class, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        chunk_give(pool, class->at_hand[i]);
+    }
+    class->at_hand_count -= count;
+    memmove(class->at_hand, class->at_hand + count,
+            class->at_hand_count * sizeof class->at_hand[0]);
+}
+
 void pool_give(struct pool *pool, void *piece, size_t size)
 {
     if (piece == NULL) {
@@ -270,15 +281,16 @@ void pool_give(struct pool *pool, void *piece, size_t size)
     }
     struct pool_class *class = &pool->classes[pool->class_of[(size + 15) / 16]];
     if (class->at_hand_count == POOL_AT_HAND) {
-        /* The older half: the newer is warm. */
-        for (size_t i = 0; i < POOL_AT_HAND / 2; i++) {
-            chunk_give(pool, class->at_hand[i]);
-        }
-        memmove(class->at_hand, class->at_hand + POOL_AT_HAND / 2,
-                POOL_AT_HAND / 2 * sizeof class->at_hand[0]);
-        class->at_hand_count = POOL_AT_HAND / 2;
+        at_hand_drop(pool, class, POOL_AT_HAND / 2);
     }
     class->at_hand[class->at_hand_count++] = piece;
+}
+
+void pool_trim(struct pool *pool)
+{
+    for (size_t i = 0; i < POOL_CLASSES; i++) {
+        at_hand_drop(pool, &pool->classes[i], pool->classes[i].at_hand_count);
+    }
 }
 
 int pool_failure(const struct pool *pool)

@@ -48,6 +48,9 @@ void *pool_take_zeroed(struct pool *pool, size_t size);
 /* Gives back what was taken with this size. NULL is ignored. */
 void pool_give(struct pool *pool, void *piece, size_t size);
 
+/* Lets go of the pieces at hand, and with them of every chunk that nothing else is used of. */
+void pool_trim(struct pool *pool);
+
 /* LS_ENOMEM or LS_ENOSPACE, after a NULL. */
 int pool_failure(const struct pool *pool);
 

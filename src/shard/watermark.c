@@ -123,5 +123,9 @@ void watermarks_raise(struct ls_shard *shard, uint64_t timestamp)
 
 bool ls_shard_collect(ls_shard *shard, size_t steps)
 {
-    return shard_collect(shard, steps);
+    bool left = shard_collect(shard, steps);
+    if (!left) {
+        pool_trim(&shard->pool);
+    }
+    return left;
 }

@@ -93,8 +93,8 @@ int redo_record_reserve(struct redo_record *record, size_t extra)
     while (capacity < wanted) {
         capacity *= 2;
     }
-    void *data;
-    if (posix_memalign(&data, REDO_BLOCK, capacity) != 0) {
+    uint8_t *data = aligned_alloc(REDO_BLOCK, capacity);
+    if (data == NULL) {
         return LS_ENOMEM;
     }
     if (record->data != NULL) {

@@ -24,7 +24,7 @@ static int choose_timestamp(const struct txn *txn, struct coordinator *c, struct
     }
     if (call->timestamp < txn->now.collected) {
         return error_set(request->error, LS_ETOOOLD, txn->now.collected,
-                         "what was there as of %llu is collected, up to %llu",
+                         "what was there as of %llu is collected: oldest=%llu",
                          (unsigned long long)call->timestamp,
                          (unsigned long long)txn->now.collected);
     }

@@ -76,6 +76,9 @@ static int prepare(struct txn *txn, const struct txn_call *call, size_t *count,
 
 static ls_bytes slot_value(const struct slot *slot, const struct txn_call *call)
 {
+    if (slot->absent) {
+        return bytes_of(NULL, 0);
+    }
     return slot->at == AT_BORROWED ? slot->value
                                    : bytes_of(call->bytes.data + slot->at, slot->value.size);
 }

@@ -207,11 +207,66 @@ static void try_batch(ls *handle)
     }
 }
 
+static void try_transaction(ls *handle)
+{
+    const ls_txn_key keys[] = {{bytes_of_text("a"), LS_TXN_EAGER | LS_TXN_WILL},
+                               {bytes_of_text("b"), LS_TXN_EAGER},
+                               {bytes_of_text("c"), LS_TXN_LAZY}};
+    ls_transaction *transaction;
+    ls_bytes value;
+    if (ls_txn_begin(handle, keys, 3, NULL, &transaction) == 0) {
+        CHECK(ls_txn_read(transaction, bytes_of_text("a"), &value) == 0);
+        touch(value);
+        CHECK(ls_txn_read(transaction, bytes_of_text("b"), &value) == 0);
+        touch(value);
+        if (ls_txn_read(transaction, bytes_of_text("c"), &value) == 0) {
+            touch(value);
+        }
+        CHECK(ls_txn_put(transaction, bytes_of_text("a"), value) == 0);
+        (void)ls_txn_commit(transaction);
+    }
+}
+
+static void touch_values(ls_values *values, size_t count)
+{
+    CHECK(ls_values_count(values) == count);
+    for (size_t i = 0; i < count; i++) {
+        touch(*ls_values_get(values, i));
+    }
+    ls_values_free(values);
+}
+
+static void try_execute(ls *handle)
+{
+    const ls_txn_operation operations[] = {
+        {.kind = LS_TXN_GET, .key = bytes_of_text("a")},
+        {.kind = LS_TXN_INCRBY, .key = bytes_of_text("b"), .number = -1}};
+    const ls_bytes keys[] = {bytes_of_text("a"), bytes_of_text("b")};
+    ls_values *values;
+    if (ls_txn_execute(handle, operations, 2, &values) == 0) {
+        touch_values(values, 2);
+    }
+    if (ls_txn_get(handle, 1, keys, 2, &values) == 0) {
+        touch_values(values, 2);
+    }
+}
+
+static void try_explain(ls *handle)
+{
+    ls_txn_marks *marks;
+    if (ls_txn_explain(handle, 1, NULL, &marks) == 0) {
+        for (size_t i = 0; i < ls_txn_marks_count(marks); i++) {
+            touch(ls_txn_marks_get(marks, i)->key);
+        }
+        ls_txn_marks_free(marks);
+    }
+}
+
 static void call(ls *handle, uint8_t which)
 {
     ls_box_info info;
     uint64_t clock;
-    switch (which % 10) {
+    switch (which % 13) {
     case 0:
         try_read(handle, 0);
         break;
@@ -238,6 +293,15 @@ static void call(ls *handle, uint8_t which)
         break;
     case 8:
         try_get(handle);
+        break;
+    case 10:
+        try_transaction(handle);
+        break;
+    case 11:
+        try_execute(handle);
+        break;
+    case 12:
+        try_explain(handle);
         break;
     default:
         (void)ls_post(handle, LS_USER, LS_NO_EVENT, ls_text("x"), NULL, &clock);

@@ -352,7 +352,7 @@ static void a_check_that_fails_writes_nothing_and_names_the_key(void **state)
         {.kind = LS_TXN_PUT, .key = bytes("a"), .value = bytes("1")},
         {.kind = LS_TXN_CHECK, .key = bytes("balance"), .value = bytes("10")},
     };
-    assert_code(LS_ECONFLICT, ls_txn_execute(handle, operations, 2, &results));
+    assert_refused(LS_ECONFLICT, 0, ls_txn_execute(handle, operations, 2, &results));
     assert_non_null(strstr(ls_last_error()->text, "balance"));
     assert_is(handle, "a", NULL);
     put_now(handle, "balance", "10");
@@ -406,6 +406,38 @@ static void values_of_the_past_are_those_of_one_moment(void **state)
     ls_values *values;
     assert_code(LS_EINVAL, ls_txn_get(handle, clocks[2] + 1000000, &key, 1, &values));
     assert_code(LS_EINVAL, ls_txn_get(handle, LS_TXN_NOW, &key, 0, &values));
+}
+
+static void what_is_older_than_the_history_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    if (!kind_is("lmdb")) {
+        skip();
+    }
+    ls_options options = LS_OPTIONS_INIT;
+    options.txn_history_age_ms = 1;
+    ls *handle = open_again(fixture, &options);
+    ls_bytes key = bytes("a");
+    ls_values *values;
+    uint64_t old;
+    put_now(handle, "a", "old");
+    assert_ok(ls_clock_get(handle, &old));
+    int result = 0;
+    for (int i = 0; i < PATIENCE_MS / 5 && result == 0; i++) {
+        put_now(handle, "a", "new");
+        result = ls_txn_get(handle, old, &key, 1, &values);
+        if (result == 0) {
+            assert_value("old", *ls_values_get(values, 0));
+            ls_values_free(values);
+            nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+        }
+    }
+    assert_int_equal(LS_ETOOOLD, result);
+    uint64_t oldest = ls_last_error()->number;
+    assert_true(oldest > old);
+    assert_is_at(handle, oldest, "a", "new");
+    assert_is(handle, "a", "new");
+    ls_close(handle);
 }
 
 /* ---- waiting ---- */
@@ -720,6 +752,7 @@ const struct CMUnitTest library_txn_tests[] = {
     library_test(a_check_that_fails_writes_nothing_and_names_the_key),
     library_test(what_is_no_number_is_not_counted_on),
     library_test(values_of_the_past_are_those_of_one_moment),
+    library_test(what_is_older_than_the_history_is_refused),
     library_test(a_read_waits_for_an_earlier_write),
     library_test(a_write_that_does_not_happen_lets_the_read_go_on),
     library_test(writes_and_reads_of_earlier_moments_wait_for_nobody),

@@ -295,6 +295,14 @@ class Commands:
         self.assertLess(len(text.splitlines()), 24)
         self.assertRegex(text, r"(?m)^clock +2$")
         self.assertRegex(text, r"(?m)^box +2 messages, .* clocks 1 to 2$")
+        self.out("txn", "put", "a", "1")
+        status = self.lines("status")[0]
+        if "info" in status:
+            self.assertEqual("1", status["info"]["transactions"]["run"])
+            self.assertEqual("0", status["info"]["transactions"]["open"])
+        else:
+            self.assertEqual({"open": 0, "versions": 1}, status["transactions"])
+        self.assertRegex(self.out("status"), r"(?m)^transactions +0")
 
     def watch(self, *args, **options):
         return spawn([BUILD.lockstep, "--url", self.url, "watch", *args], stdout=subprocess.PIPE,

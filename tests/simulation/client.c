@@ -293,6 +293,13 @@ static void post_numbered(struct sim *sim, struct client *client)
     send_op(sim, client, op);
 }
 
+static void post_plain(struct sim *sim, struct client *client)
+{
+    struct op *op = oracle_new_op(sim, ASK_POST, (int)client->index);
+    op->type = LS_USER;
+    send_op(sim, client, op);
+}
+
 void client_think(struct sim *sim, struct client *client)
 {
     uint64_t now_ns = sim->kernel.now_ns;
@@ -309,7 +316,8 @@ void client_think(struct sim *sim, struct client *client)
     if (client->joining || client->blocked || client->waiting >= PIPELINE) {
         return;
     }
-    if (client->waiting == 0 && one_in(sim, client->txn != 0 ? 2 : 4)) {
+    bool goes_on = client->txn != 0 && !client->leaves;
+    if (client->waiting == 0 && one_in(sim, goes_on ? 2 : sim->weather.transactions)) {
         send_op(sim, client, ask_transaction(sim, client));
         return;
     }
@@ -320,7 +328,15 @@ void client_think(struct sim *sim, struct client *client)
     } else if (client->joined && !client->doubt_sent && one_in(sim, 3)) {
         post_numbered(sim, client);
     } else {
-        send_op(sim, client, ask_anything(sim, (int)client->index, client->joined, client->clock));
+        struct op *op = ask_anything(sim, (int)client->index, client->joined, client->clock);
+        bool crowded = op->ask == ASK_LEAVE && client->joined && client->waiting + 3 <= PIPELINE;
+        if (crowded) {
+            post_plain(sim, client);
+        }
+        send_op(sim, client, op);
+        if (crowded) {
+            post_plain(sim, client); /* in a life that is over by then */
+        }
     }
 }
 

@@ -40,6 +40,7 @@ static struct op *begin(struct sim *sim, struct client *client)
         op->eager = 1;
     }
     op->count = 100 + draw(sim, 1500);
+    client->leaves = one_in(sim, 3);
     return op;
 }
 
@@ -150,7 +151,7 @@ static struct op *get(struct sim *sim, struct client *client)
 struct op *ask_transaction(struct sim *sim, struct client *client)
 {
     client->blocked = true;
-    if (client->txn != 0) {
+    if (client->txn != 0 && !client->leaves) {
         return go_on(sim, client);
     }
     switch (draw(sim, 4)) {

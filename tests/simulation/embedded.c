@@ -424,7 +424,6 @@ static void call(struct sim *sim, struct process *process)
 
 void embedded_call(struct sim *sim, struct process *process)
 {
-    process->calling = true;
     process->used_ns = sim->kernel.now_ns;
     if (one_in(sim, 5)) {
         if (process->watch == NULL) {
@@ -437,7 +436,6 @@ void embedded_call(struct sim *sim, struct process *process)
     } else {
         call(sim, process);
     }
-    process->calling = false;
     if (disk_killed(process->store)) {
         process_crash(sim, process);
         return;

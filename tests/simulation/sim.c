@@ -174,6 +174,9 @@ static enum disk_fate flush(void *context, struct store *store)
     if (process->bad_times && one_in(sim, 10)) {
         cover(COVER_FLUSH_FAILED);
         sim_trace(sim, "p%u: its flush fails", process->index);
+        if (one_in(sim, 3)) { /* others go on with the clock that it had */
+            process->stalled_until_ns = sim->kernel.now_ns + draw(sim, sim->weather.ttl_ms * MS);
+        }
         return DISK_FAILED;
     }
     return DISK_KEPT;
@@ -210,6 +213,7 @@ static void draw_weather(struct sim *sim)
     w->badness = chance_of(1, 4 + draw(sim, 8));
     w->full = one_in(sim, 2) ? chance_of(1, 4 + draw(sim, 10)) : 0;
     w->cut = one_in(sim, 2) ? chance_of(1, 5 + draw(sim, 20)) : 0;
+    w->transactions = 2 + draw(sim, 8);
     w->history_ms = draw(sim, 3000);
     w->stall = one_in(sim, 2) ? chance_of(1, 5 + draw(sim, 20)) : 0;
     for (unsigned i = 0; i < PROCESSES; i++) {

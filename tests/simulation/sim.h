@@ -137,13 +137,14 @@ struct weather {
     uint64_t think_ns;  /* between what a client asks */
     uint64_t gather_ns; /* before a batch */
     uint64_t flush_ns;
-    uint64_t crash;      /* chance at each flush */
-    uint64_t fault;      /* chance at each call of a store, in bad times */
-    uint64_t badness;    /* chance that a process has bad times, at each turn of the weather */
-    uint64_t full;       /* chance of a full disk, at each turn of the weather */
-    uint64_t cut;        /* chance of a partition, likewise */
-    uint64_t history_ms; /* of the transactions */
-    uint64_t stall;      /* chance that a process or client stops for a while, likewise */
+    uint64_t crash;        /* chance at each flush */
+    uint64_t fault;        /* chance at each call of a store, in bad times */
+    uint64_t badness;      /* chance that a process has bad times, at each turn of the weather */
+    uint64_t full;         /* chance of a full disk, at each turn of the weather */
+    uint64_t cut;          /* chance of a partition, likewise */
+    uint64_t transactions; /* one in so many things asked for is of them */
+    uint64_t history_ms;   /* of the transactions */
+    uint64_t stall;        /* chance that a process or client stops for a while, likewise */
 };
 
 /* ---- packets that arrive in any order, and are taken in the order sent ---- */
@@ -179,7 +180,6 @@ struct pending;
 struct process {
     unsigned index;
     bool embedded;
-    bool up;
     struct store *store;
     uint64_t monotonic_ns; /* what its clocks are ahead of the kernel's */
     int64_t wall_ns;
@@ -210,7 +210,6 @@ struct process {
     uint64_t joined_clock;
     uint64_t seq; /* the last number, as far as it knows */
     uint64_t used_ns;
-    bool calling;
     const struct op *trimming; /* the call under way, if it is a trim */
 };
 
@@ -240,6 +239,7 @@ struct client {
     uint64_t clock; /* its own */
     bool blocked;   /* it waits for a transaction */
     uint64_t txn;   /* open; 0: none */
+    bool leaves;    /* it leaves its transaction alone */
     unsigned reads; /* the keys that it declared */
     unsigned will;
     unsigned may;

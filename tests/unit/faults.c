@@ -2,7 +2,6 @@
 /* The allocation that fails: counters behind the linker's --wrap. */
 #include "faults.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -12,13 +11,13 @@ static atomic_long fail_at;
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
 char *__real_strdup(const char *text);
-int __real_posix_memalign(void **out, size_t alignment, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
 char *__wrap_strdup(const char *text);
-int __wrap_posix_memalign(void **out, size_t alignment, size_t size);
 
 static int fails_now(void)
 {
@@ -41,14 +40,14 @@ void *__wrap_realloc(void *old, size_t size)
     return fails_now() ? NULL : __real_realloc(old, size);
 }
 
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return fails_now() ? NULL : __real_aligned_alloc(alignment, size);
+}
+
 char *__wrap_strdup(const char *text)
 {
     return fails_now() ? NULL : __real_strdup(text);
-}
-
-int __wrap_posix_memalign(void **out, size_t alignment, size_t size)
-{
-    return fails_now() ? ENOMEM : __real_posix_memalign(out, alignment, size);
 }
 
 void faults_fail_allocation(long n)

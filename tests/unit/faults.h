@@ -1,6 +1,6 @@
 /*
- * Makes one allocation fail. Unit tests are linked with --wrap for malloc, calloc, realloc, strdup
- * and posix_memalign, so that the allocations of the project's own code, and only those, pass
+ * Makes one allocation fail. Unit tests are linked with --wrap for malloc, calloc, realloc,
+ * aligned_alloc and strdup, so that the allocations of the project's own code, and only those, pass
  * through here.
  */
 #ifndef LS_TESTS_FAULTS_H

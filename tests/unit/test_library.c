@@ -165,6 +165,61 @@ static int call_batch(ls *handle)
     return result;
 }
 
+static int call_transaction(ls *handle)
+{
+    const ls_txn_key keys[] = {{text("txn"), LS_TXN_EAGER | LS_TXN_WILL},
+                               {text("lazy"), LS_TXN_LAZY},
+                               {text("gone"), LS_TXN_MAY}};
+    ls_transaction *transaction;
+    ls_txn_marks *marks;
+    ls_bytes value;
+    int result = ls_txn_begin(handle, keys, 3, NULL, &transaction);
+    if (result != 0) {
+        return result;
+    }
+    result = ls_txn_read(transaction, text("lazy"), &value);
+    if (result == 0) {
+        result = ls_txn_explain(handle, ls_txn_timestamp(transaction), NULL, &marks);
+    }
+    if (result == 0) {
+        ls_txn_marks_free(marks);
+        result = ls_txn_put(transaction, text("txn"), text("value"));
+    }
+    if (result == 0) {
+        result = ls_txn_del(transaction, text("gone"));
+    }
+    if (result != 0) {
+        ls_txn_abort(transaction);
+        return result;
+    }
+    return ls_txn_commit(transaction);
+}
+
+/* A failure that came after the transaction was done is no failure of it. */
+static int call_execute(ls *handle)
+{
+    const ls_txn_operation operations[] = {
+        {.kind = LS_TXN_PUT, .key = text("run"), .value = text("1")},
+        {.kind = LS_TXN_INCRBY, .key = text("run"), .number = 1},
+        {.kind = LS_TXN_GET, .key = text("run")},
+    };
+    const ls_bytes key = text("run");
+    ls_values *values;
+    int result = ls_txn_execute(handle, operations, 3, &values);
+    if (result == LS_EINTERNAL) {
+        return LS_ENOMEM;
+    }
+    if (result == 0) {
+        ls_values_free(values);
+        result = ls_txn_get(handle, LS_TXN_NOW, &key, 1, &values);
+    }
+    if (result == 0) {
+        assert_string_equal("2", ls_values_get(values, 0)->data);
+        ls_values_free(values);
+    }
+    return result;
+}
+
 static int call_trim(ls *handle)
 {
     uint64_t discarded;
@@ -184,7 +239,8 @@ static void a_call_without_memory_says_so_and_works_again(void **state)
         {"read", call_read},       {"watch", call_watch},
         {"nodes", call_nodes},     {"put", call_put},
         {"objects", call_objects}, {"object watch", call_object_watch},
-        {"batch", call_batch},     {"trim", call_trim},
+        {"batch", call_batch},     {"transaction", call_transaction},
+        {"execute", call_execute}, {"trim", call_trim},
     };
     (void)state;
     ls *handle = open_mem();

@@ -110,11 +110,49 @@ static void every_allocation_may_fail(void **state)
     }
 }
 
+/* Begins in the first process, where the commit fails: no other failure will do. */
+static void begin_in_vain(struct world *w)
+{
+    struct job begin;
+    for (long n = 1;; n++) {
+        *w = (struct world){0};
+        open_faulty(w);
+        faulty_store_fail(w->store, n, LS_EIO);
+        job_begin(&begin, LIST("b"), NULL, LIST("a"), NULL);
+        world_submit(w, 0, &begin);
+        const char *failed = faulty_store_failed(w->store);
+        assert_non_null(failed);
+        faulty_store_fail(w->store, 0, 0);
+        job_free(&begin);
+        if (strcmp(failed, "commit") == 0) {
+            return;
+        }
+        world_close(w);
+    }
+}
+
+static void a_transaction_is_not_as_old_as_one_in_vain_with_its_timestamp(void **state)
+{
+    (void)state;
+    struct world w;
+    struct job job;
+    begin_in_vain(&w);
+    w.now_ms += TXN_TTL_MS_DEFAULT - 10;
+    uint64_t timestamp = world_begin(&w, 1, LIST("a"));
+    w.now_ms += 20;
+    world_tick(&w, 0);
+    job_commit(&job, timestamp, LIST("a", "1"));
+    world_run(&w, 1, &job, 0);
+    job_free(&job);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_store_call_may_fail),
         cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(a_transaction_is_not_as_old_as_one_in_vain_with_its_timestamp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
