@@ -243,7 +243,9 @@ const struct command command_check = {
     .arguments_min = 0,
     .arguments_max = 1,
     .summary = "Verify a data directory: every record, the chain of checks, the counts",
-    .text = "Changes nothing, and can run while the directory is in use. Names the place of each\n"
-            "fault; exit status 1 where there is one.\n",
+    .text =
+        "Changes nothing, but like every opening finishes what a crash interrupted; can run while\n"
+        "the directory is in use. Names the place of each fault; exit status 1 where there is\n"
+        "one.\n",
     .run = run_check,
 };

@@ -7,6 +7,7 @@
 #include "sequencer/sequencer.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -21,6 +22,12 @@
 
 /* How often a batch that lost a race is run again before its requests fail. */
 #define RETRIES_MAX 100
+
+/* For how long nothing was run before the store is told that writes have ceased. */
+#define REST_MS 5
+
+/* How often the last thread out lets others in before it tells the store so. */
+#define REST_YIELDS 4
 
 /* Embedded: how often a thread that waits has the extension look. */
 #define TICK_MS 2
@@ -40,10 +47,13 @@ struct sequencer {
     pthread_mutex_t mutex;
     pthread_cond_t queued_cond; /* served: something was queued, or stop */
     struct list queued;
-    struct list done;  /* served */
-    bool running;      /* embedded: a thread leads, or was told to */
-    size_t last_batch; /* embedded: requests in it */
-    bool idle;         /* served: the thread waits */
+    struct list done;   /* served */
+    bool running;       /* embedded: a thread leads, or was told to */
+    size_t last_batch;  /* embedded: requests in it */
+    bool idle;          /* served: the thread waits */
+    bool in_run;        /* the store was told that writes follow each other */
+    atomic_uint inside; /* embedded: threads in sequencer_run */
+    uint64_t busy_us;   /* embedded: when a thread last led more than the extension's tick */
     bool stop;
     bool hurry;       /* nothing runs again */
     bool fail_parked; /* served: hurry was called, and what is parked did not fail yet */
@@ -254,6 +264,26 @@ static void settle_batch(struct sequencer *s, struct list *batch)
     *batch = done;
 }
 
+/* Tells the store that writes follow each other; the mutex is held. */
+static void begin_run(struct sequencer *s)
+{
+    if (!s->in_run) {
+        s->in_run = true;
+        store_run(s->store, true);
+    }
+}
+
+/* Tells the store that they have ceased; the mutex is held before and after, and not in between. */
+static void end_run(struct sequencer *s)
+{
+    if (s->in_run) {
+        s->in_run = false;
+        pthread_mutex_unlock(&s->mutex);
+        store_run(s->store, false);
+        pthread_mutex_lock(&s->mutex);
+    }
+}
+
 int sequencer_open(struct sequencer **out, struct store *store, struct ls_error *error)
 {
     struct sequencer *s = calloc(1, sizeof(*s));
@@ -268,7 +298,11 @@ int sequencer_open(struct sequencer **out, struct store *store, struct ls_error 
     s->store = store;
     s->now_ns = wall_clock;
     pthread_mutex_init(&s->mutex, NULL);
-    pthread_cond_init(&s->queued_cond, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->queued_cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     *out = s;
     return 0;
 }
@@ -332,6 +366,28 @@ static bool serve_batch(struct sequencer *s)
     return true;
 }
 
+/* Waits for requests, or for the end; the mutex is held. */
+static void wait_for_requests(struct sequencer *s)
+{
+    struct timespec rest;
+    if (s->queued.first != NULL || s->stop || s->fail_parked) {
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &rest);
+    rest.tv_nsec += REST_MS * 1000000;
+    rest.tv_sec += rest.tv_nsec / 1000000000;
+    rest.tv_nsec %= 1000000000;
+    while (s->queued.first == NULL && !s->stop && !s->fail_parked) {
+        s->idle = true;
+        if (!s->in_run) {
+            pthread_cond_wait(&s->queued_cond, &s->mutex);
+        } else if (pthread_cond_timedwait(&s->queued_cond, &s->mutex, &rest) == ETIMEDOUT) {
+            end_run(s);
+        }
+    }
+    s->idle = false;
+}
+
 /* As serve_batch: what is parked when the end is near fails without a batch. */
 static bool serve_parked(struct sequencer *s)
 {
@@ -350,20 +406,18 @@ static void *serve(void *argument)
     struct sequencer *s = argument;
     pthread_mutex_lock(&s->mutex);
     for (;;) {
-        while (s->queued.first == NULL && !s->stop && !s->fail_parked) {
-            s->idle = true;
-            pthread_cond_wait(&s->queued_cond, &s->mutex);
-        }
-        s->idle = false;
+        wait_for_requests(s);
         if (s->queued.first == NULL && !s->fail_parked) {
             break;
         }
+        begin_run(s);
         if (s->fail_parked ? serve_parked(s) : serve_batch(s)) {
             pthread_mutex_unlock(&s->mutex);
             s->on_done(s->on_done_context);
             pthread_mutex_lock(&s->mutex);
         }
     }
+    end_run(s);
     pthread_mutex_unlock(&s->mutex);
     return NULL;
 }
@@ -450,6 +504,9 @@ static bool queue_tick(struct sequencer *s)
 {
     bool leads = false;
     pthread_mutex_lock(&s->mutex);
+    if (!s->running && monotonic_us() - s->busy_us > REST_MS * 1000) {
+        end_run(s); /* all who are inside wait for something else */
+    }
     struct request *tick = s->tick_queued ? NULL : s->extension->tick(s->extension->context);
     if (tick != NULL) {
         s->tick_queued = true;
@@ -517,6 +574,12 @@ static bool lead(struct sequencer *s, struct waiter *mine)
     pthread_mutex_lock(&s->mutex);
     gather(s);
     struct list batch = take_batch(s);
+    if (batch.count > 1 || s->queued.first != NULL) {
+        begin_run(s);
+    }
+    if (batch.count > 1 || (batch.count == 1 && batch.first->waiter != &s->tick_queued)) {
+        s->busy_us = monotonic_us();
+    }
     pthread_mutex_unlock(&s->mutex);
     run_batch(s, &batch);
     pthread_mutex_lock(&s->mutex);
@@ -548,10 +611,29 @@ static bool lead(struct sequencer *s, struct waiter *mine)
     return more;
 }
 
+/* Goes out. The last one tells the store that writes have ceased, unless others come in soon. */
+static void leave(struct sequencer *s)
+{
+    if (atomic_fetch_sub(&s->inside, 1) != 1) {
+        return;
+    }
+    pthread_mutex_lock(&s->mutex);
+    for (int i = 0; s->in_run && i < REST_YIELDS && atomic_load(&s->inside) == 0; i++) {
+        pthread_mutex_unlock(&s->mutex);
+        sched_yield();
+        pthread_mutex_lock(&s->mutex);
+    }
+    if (atomic_load(&s->inside) == 0) {
+        end_run(s);
+    }
+    pthread_mutex_unlock(&s->mutex);
+}
+
 int sequencer_run(struct sequencer *s, struct request *request)
 {
     assert(!s->started);
     struct waiter mine = {WAITER_SLEEPS};
+    atomic_fetch_add(&s->inside, 1);
     request->waiter = &mine;
     pthread_mutex_lock(&s->mutex);
     list_push(&s->queued, request);
@@ -561,6 +643,7 @@ int sequencer_run(struct sequencer *s, struct request *request)
     while (leads || waiter_sleep(s, &mine)) {
         leads = lead(s, &mine);
     }
+    leave(s);
     return request->status;
 }
 

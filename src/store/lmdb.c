@@ -171,6 +171,14 @@ static int begin_read(struct lmdb_store *store, struct store_txn **out, struct l
     return 0;
 }
 
+void lmdb_set_sync(struct lmdb_env *env, bool sync)
+{
+    if (env->sync != sync) {
+        mdb_env_set_flags(env->mdb, MDB_NOSYNC, !sync);
+        env->sync = sync;
+    }
+}
+
 static int begin_write(struct lmdb_store *store, struct store_txn **out, struct ls_error *error)
 {
     struct lmdb_env *env = store->env;
@@ -188,12 +196,15 @@ static int begin_write(struct lmdb_store *store, struct store_txn **out, struct 
         free(txn);
         return lmdb_fail(error, result, env, "cannot begin to write");
     }
-    if (env->sync != store->sync) {
-        mdb_env_set_flags(env->mdb, MDB_NOSYNC, !store->sync);
-        env->sync = store->sync;
-    }
     txn->store = store;
     txn->write = true;
+    result = lmdb_log_enter(txn, error);
+    if (result != 0) {
+        mdb_txn_abort(txn->mdb);
+        turn_give(&env->turn);
+        free(txn);
+        return result;
+    }
     *out = txn;
     return 0;
 }
@@ -258,7 +269,17 @@ static int lmdb_commit(struct store_txn *txn, struct ls_error *error)
     }
     bool changed = txn->edits > 0;
     uint64_t number = mdb_txn_id(txn->mdb);
+    int code = changed ? lmdb_log_flush(txn, error) : 0;
+    if (code != 0) {
+        mdb_txn_abort(txn->mdb);
+        turn_give(&env->turn);
+        free(txn);
+        return code;
+    }
     int result = mdb_txn_commit(txn->mdb);
+    if (changed) {
+        result = lmdb_log_committed(env, txn->logged, number, result);
+    }
     if (result == 0 && changed && env->refused) {
         env->refused = false;
         number += commit_once_more(env);
@@ -364,6 +385,7 @@ static int lmdb_put(struct store_txn *txn, ls_bytes key, ls_bytes value, bool at
     }
     txn->edits++;
     txn->changes += !at_end;
+    lmdb_log_edit(txn, at_end ? REDO_APPEND : REDO_PUT, key, value);
     return 0;
 }
 
@@ -384,6 +406,7 @@ static int lmdb_del(struct store_txn *txn, ls_bytes key, struct ls_error *error)
     }
     txn->edits++;
     txn->changes++;
+    lmdb_log_edit(txn, REDO_DEL, key, (ls_bytes){0});
     return 0;
 }
 
@@ -467,7 +490,8 @@ static void lmdb_wake_all(struct store *base)
     .room = lmdb_room, .scan = lmdb_scan, .next = lmdb_next, .drop = lmdb_drop,                   \
     .scan_end = lmdb_scan_end, .commit = lmdb_commit, .abort = lmdb_abort, .number = lmdb_number, \
     .count = lmdb_count, .stat = lmdb_stat, .set_quota = lmdb_set_quota,                          \
-    .wake_word = lmdb_wake_word, .wake_wait = lmdb_wake_wait, .wake_all = lmdb_wake_all
+    .wake_word = lmdb_wake_word, .wake_wait = lmdb_wake_wait, .wake_all = lmdb_wake_all,          \
+    .run = lmdb_run
 
 const struct store_driver store_lmdb = {
     .version = 1, .name = "lmdb", .open = lmdb_open, LMDB_FUNCTIONS};

@@ -3,7 +3,8 @@
  *
  * One struct lmdb_env stands for one directory in this process, whoever opened it and how often:
  * LMDB forbids to open a file twice in one process. Each struct lmdb_store is one store_open.
- * In a directory: data.mdb and lock.mdb, LMDB's own, and wake, see wake.h and turn.h.
+ * In a directory: data.mdb and lock.mdb, LMDB's own, wake, see wake.h and turn.h, and redo, see
+ * redo.h and lmdb_log.c.
  */
 #ifndef LS_STORE_LMDB_DRIVER_H
 #define LS_STORE_LMDB_DRIVER_H
@@ -14,6 +15,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "store/redo.h"
 #include "store/store.h"
 #include "store/turn.h"
 #include "store/wake.h"
@@ -25,6 +27,19 @@
 
 #define LMDB_READERS_MAX 1022
 #define LMDB_IDLE_MAX    64 /* reader slots kept ready in a process */
+
+/* The redo log as this process uses it; under LMDB's write lock. */
+struct lmdb_log {
+    struct redo redo;
+    struct redo_record record; /* of the write transaction under way */
+    MDB_txn *pin;              /* while a round is this process's: reads the commit it began with */
+    uint64_t round;            /* that is this process's; 0: none */
+    uint64_t pages;            /* that its commits wrote in the data file, about */
+    uint64_t pages_sent;       /* of them, to the disk, ahead of the flush */
+    uint64_t last_commit;      /* the number of this process's last */
+    int streak;                /* flushed commits of LMDB in a row; negative: a pause */
+    atomic_uint runs;          /* store_run */
+};
 
 struct lmdb_env {
     struct lmdb_env *next; /* in the registry, by device and inode of the directory */
@@ -58,6 +73,8 @@ struct lmdb_env {
     bool no_fallocate;
     uint64_t written_pages; /* up to which they were written ahead of their use */
     uint64_t ahead_used;    /* pages in use at the last write transaction of this process */
+
+    struct lmdb_log log;
 };
 
 struct lmdb_store {
@@ -73,6 +90,7 @@ struct store_txn {
     MDB_txn *mdb;
     struct store_txn *next_idle;
     bool write;
+    bool logged;            /* its edits are recorded, to be committed by the log */
     uint64_t edits;         /* puts and deletes of any kind */
     bool room_disk_full;    /* and no use to ask again in this transaction */
     uint64_t changes;       /* puts and deletes, but for appends */
@@ -92,6 +110,9 @@ uint8_t lmdb_slot(uint8_t category);
 /* The LS_E code of what LMDB or the system returned, with a sentence: "<doing>: <why>". */
 int lmdb_fail(struct ls_error *error, int result, const struct lmdb_env *env, const char *doing);
 
+/* What LMDB's flags say of flushing; under the write lock. */
+void lmdb_set_sync(struct lmdb_env *env, bool sync);
+
 /* lmdb_open.c */
 int lmdb_open(struct store **out, const char *path, const struct store_options *options,
               struct ls_error *error);
@@ -110,7 +131,51 @@ int lmdb_next(struct store_cursor *cursor, ls_bytes *key, ls_bytes *value, struc
 int lmdb_drop(struct store_cursor *cursor, struct ls_error *error);
 void lmdb_scan_end(struct store_cursor *cursor);
 
+/* lmdb_log.c. All but the first two and the last under the write lock. */
+void lmdb_log_init(struct lmdb_env *env);
+/* Brings the log to rest, if a round is this process's, and closes it. */
+void lmdb_log_close(struct lmdb_env *env);
+/* With a write transaction just begun: clears a log that another process left, and decides whether
+ * this transaction is recorded. */
+int lmdb_log_enter(struct store_txn *txn, struct ls_error *error);
+/* Records an edit that was made. */
+void lmdb_log_edit(struct store_txn *txn, enum redo_operation operation, ls_bytes key,
+                   ls_bytes value);
+/* Before LMDB's commit of a transaction that changed something: flushes its record, or sees to it
+ * that LMDB's commit flushes. */
+int lmdb_log_flush(struct store_txn *txn, struct ls_error *error);
+/* After it: `result` is LMDB's, `number` the commit's. Returns what is to be answered. */
+int lmdb_log_committed(struct lmdb_env *env, bool logged, uint64_t number, int result);
+/* Ends the round that is this process's, if there is one: flushes the data file, then clears the
+ * log. */
+int lmdb_log_end(struct lmdb_env *env, struct ls_error *error);
+/* Ends the round that is in the log, whose ever it is, so that LMDB may commit by itself. */
+int lmdb_log_settle(struct lmdb_env *env, struct ls_error *error);
+/* Begins no round for a while. */
+void lmdb_log_pause(struct lmdb_env *env);
+void lmdb_run(struct store *base, bool on);
+
+/* lmdb_recover.c. While the directory is locked. */
+struct lmdb_recovery {
+    bool alone; /* nobody else has the store open */
+    int round;  /* 1: the log holds one */
+    struct redo_reader reader;
+};
+
+/* Before the data file is looked at: puts its meta pages back where the log holds a round, which
+ * takes that the directory is locked. */
+int lmdb_recover_begin(struct lmdb_recovery *recovery, const char *directory, bool locked,
+                       struct ls_error *error);
+/* With the environment open, its databases too: makes the commits of the round again. */
+int lmdb_recover(struct lmdb_recovery *recovery, struct lmdb_env *env, struct ls_error *error);
+/* After either, whatever they returned. */
+void lmdb_recover_end(struct lmdb_recovery *recovery);
+
 /* lmdb_space.c */
+/* Leaves that puts and deletes in the middle of trees have copied, or will have. */
+uint64_t lmdb_copied_pages(const struct store_txn *txn);
+/* Whether map and quota leave so much, beyond what is kept back. */
+bool lmdb_has_space(const struct lmdb_store *store, uint64_t bytes);
 bool lmdb_disk_full(const struct lmdb_env *env);
 int lmdb_room(struct store_txn *txn, enum store_room room, size_t bytes, struct ls_error *error);
 int lmdb_stat(struct store *base, struct store_stat *out, struct ls_error *error);

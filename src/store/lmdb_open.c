@@ -78,11 +78,16 @@ static int make_directory(const char *path, struct ls_error *error)
     return result != 0 ? result : flush_directory(parent, error);
 }
 
-/* Opens each category's database; one that is missing is made where `make`, else left out. */
-static int open_databases(MDB_env *mdb, MDB_dbi dbis[LMDB_SLOTS], bool make)
+/* Opens each category's database; one that is missing is made where `make`, else left out. `env`:
+ * whose log is brought to rest before something is made, NULL where there is none. */
+static int open_databases(MDB_env *mdb, MDB_dbi dbis[LMDB_SLOTS], bool make, struct lmdb_env *env)
 {
     MDB_txn *txn;
     int result = mdb_txn_begin(mdb, NULL, make ? 0 : MDB_RDONLY, &txn);
+    if (result == 0 && make && env != NULL && lmdb_log_settle(env, NULL) != 0) {
+        mdb_txn_abort(txn);
+        return EIO;
+    }
     for (int i = 0; result == 0 && i < LMDB_SLOTS; i++) {
         char name[2] = {KEY_CATEGORIES[i], 0};
         if (dbis[i] != LMDB_DBI_NONE) {
@@ -132,7 +137,7 @@ static int make_empty(const char *path)
     (void)mdb_env_set_maxdbs(mdb, LMDB_SLOTS);
     result = mdb_env_open(mdb, path, MDB_NOTLS, FILE_MODE);
     if (result == 0) {
-        result = open_databases(mdb, dbis, true);
+        result = open_databases(mdb, dbis, true, NULL);
     }
     mdb_env_close(mdb);
     return result;
@@ -205,6 +210,7 @@ static void unlock_directory(int fd)
 
 static void env_free(struct lmdb_env *env)
 {
+    lmdb_log_close(env);
     while (env->idle != NULL) {
         struct store_txn *txn = env->idle;
         env->idle = txn->next_idle;
@@ -238,6 +244,7 @@ static struct lmdb_env *env_new(const char *directory)
     forget_databases(env->dbis);
     pthread_mutex_init(&env->idle_lock, NULL);
     turn_init(&env->turn);
+    lmdb_log_init(env);
     return env;
 }
 
@@ -303,9 +310,11 @@ static int open_environment(struct lmdb_env *env, unsigned flags, uint64_t map_s
 /* The databases there are; the missing ones too where `write`. */
 static int complete_databases(struct lmdb_env *env, bool write, struct ls_error *error)
 {
-    int result = has_all(env->dbis) ? 0 : open_databases(env->mdb, env->dbis, false);
+    int result = has_all(env->dbis) ? 0 : open_databases(env->mdb, env->dbis, false, NULL);
     if (result == 0 && write && !has_all(env->dbis)) {
-        result = open_databases(env->mdb, env->dbis, true);
+        turn_take(&env->turn);
+        result = open_databases(env->mdb, env->dbis, true, env);
+        turn_give(&env->turn);
     }
     return result == 0 ? 0 : fail_open(error, result, env);
 }
@@ -339,22 +348,16 @@ static void catch_up(struct lmdb_env *env)
     }
 }
 
-/* A directory that this process has not open yet. It is locked. */
-static int env_open(struct lmdb_env **out, const char *directory,
-                    const struct store_options *options, struct ls_error *error)
+/* With the data file looked at. */
+static int env_open_checked(struct lmdb_env **out, const char *directory,
+                            const struct store_options *options, struct lmdb_recovery *recovery,
+                            struct ls_error *error)
 {
-    char data[PATH_MAX];
-    int result = join(data, directory, "data.mdb", error);
-    if (result == 0) {
-        result = check_data(directory, data, options, error);
-    }
-    if (result != 0) {
-        return result;
-    }
     struct lmdb_env *env = env_new(directory);
     if (env == NULL) {
         return error_code(error, LS_ENOMEM);
     }
+    int result;
     /* Opened for writing even where only reading is asked for, since a later handle of this process
      * may want more; LMDB itself writes nothing until a commit. */
     result = open_environment(env, 0, options->map_size_max, error);
@@ -363,14 +366,20 @@ static int env_open(struct lmdb_env **out, const char *directory,
         result = open_environment(env, MDB_RDONLY, options->map_size_max, error);
     }
     if (result == 0) {
-        result = complete_databases(env, !options->read_only, error);
-    }
-    if (result == 0) {
-        result = wake_open(&env->wake, directory, error);
+        result = wake_open(&env->wake, directory, recovery->alone, error);
         if (options->read_only && (result == LS_EREADONLY || result == LS_ENOSPACE)) {
             result = 0; /* waiting polls */
         }
         turn_open(&env->turn, directory);
+    }
+    if (result == 0) {
+        result = complete_databases(env, false, error);
+    }
+    if (result == 0) {
+        result = lmdb_recover(recovery, env, error);
+    }
+    if (result == 0 && !options->read_only) {
+        result = complete_databases(env, true, error);
     }
     if (result != 0) {
         env_free(env);
@@ -379,6 +388,26 @@ static int env_open(struct lmdb_env **out, const char *directory,
     catch_up(env);
     *out = env;
     return 0;
+}
+
+/* A directory that this process has not open yet. `locked`: nobody else is opening it. */
+static int env_open(struct lmdb_env **out, const char *directory,
+                    const struct store_options *options, bool locked, struct ls_error *error)
+{
+    char data[PATH_MAX];
+    struct lmdb_recovery recovery;
+    int result = lmdb_recover_begin(&recovery, directory, locked, error);
+    if (result == 0) {
+        result = join(data, directory, "data.mdb", error);
+    }
+    if (result == 0) {
+        result = check_data(directory, data, options, error);
+    }
+    if (result == 0) {
+        result = env_open_checked(out, directory, options, &recovery, error);
+    }
+    lmdb_recover_end(&recovery);
+    return result;
 }
 
 /* The registry is locked. */
@@ -417,7 +446,7 @@ static int env_get(struct lmdb_env **out, const char *path, const struct store_o
         }
     }
     int locked = lock_directory(path);
-    int result = env_open(out, path, options, error);
+    int result = env_open(out, path, options, locked >= 0, error);
     unlock_directory(locked);
     if (result == 0) {
         (*out)->device = stat_of.st_dev;

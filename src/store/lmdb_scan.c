@@ -188,6 +188,7 @@ int lmdb_drop(struct store_cursor *cursor, struct ls_error *error)
     }
     txn->changes++;
     cursor->edits = ++txn->edits;
+    lmdb_log_edit(txn, REDO_DEL, key_bytes(&cursor->at), (ls_bytes){0});
     return 0;
 }
 

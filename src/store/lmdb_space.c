@@ -171,8 +171,16 @@ static uint64_t quota_pages(const struct lmdb_store *store)
     return quota == 0 ? UINT64_MAX : quota / store->env->page_size;
 }
 
-/* Leaves that puts and deletes in the middle of trees have copied, or will have. */
-static uint64_t copied_pages(const struct store_txn *txn)
+bool lmdb_has_space(const struct lmdb_store *store, uint64_t bytes)
+{
+    const struct lmdb_env *env = store->env;
+    uint64_t limit = least(env->map_pages, quota_pages(store));
+    MDB_envinfo info;
+    mdb_env_info(env->mdb, &info);
+    return info.me_last_pgno + 1 + bytes / env->page_size + reserve_of(env, limit) <= limit;
+}
+
+uint64_t lmdb_copied_pages(const struct store_txn *txn)
 {
     uint64_t leaves = 0;
     for (int i = 0; i < LMDB_SLOTS; i++) {
@@ -223,7 +231,8 @@ static int room_slowly(struct store_txn *txn, enum store_room room, size_t bytes
                        struct ls_error *error)
 {
     struct lmdb_env *env = txn->store->env;
-    uint64_t needed = room == STORE_ROOM_FREE ? PAGES_TO_FREE : pages_for(txn, copied_pages(txn));
+    uint64_t needed =
+        room == STORE_ROOM_FREE ? PAGES_TO_FREE : pages_for(txn, lmdb_copied_pages(txn));
     uint64_t wanted = txn->room_used + needed + txn->room_reserve;
     if (wanted > env->allocated_pages && !txn->room_disk_full && !env->no_fallocate) {
         allocate_ahead(env, txn->room_used, wanted, txn->room_limit);
@@ -241,6 +250,13 @@ static int room_slowly(struct store_txn *txn, enum store_room room, size_t bytes
     if (wanted <= limit) {
         return 0;
     }
+    /* So near the limit every free page counts; a round of the log keeps LMDB from using some. */
+    int ended = lmdb_log_end(env, error);
+    if (ended != 0) {
+        return ended;
+    }
+    txn->logged = false;
+    lmdb_log_pause(env);
     /* A large value needs pages in a row. */
     uint64_t run = bytes / env->page_size + 1;
     uint64_t number = mdb_txn_id(txn->mdb);
@@ -303,6 +319,7 @@ int lmdb_stat(struct store *base, struct store_stat *out, struct ls_error *error
     mdb_env_info(env->mdb, &info);
     mdb_reader_list(env->mdb, see_reader, &readers);
     uint64_t pages = info.me_last_pgno + 1;
+    bool pinned = env->wake.page != NULL && atomic_load(&env->wake.page->log_round) != 0;
     *out = (struct store_stat){
         .bytes_used = (pages - least(pages, free_pages)) * env->page_size,
         .bytes_file = pages * env->page_size,
@@ -310,7 +327,7 @@ int lmdb_stat(struct store *base, struct store_stat *out, struct ls_error *error
         .bytes_limit = least(env->map_pages, quota_pages(store)) * env->page_size,
         .commits = info.me_last_txnid,
         .flushes = atomic_load(&env->flushes),
-        .readers = readers.count,
+        .readers = readers.count - (pinned && readers.count > 0),
     };
     return 0;
 }

@@ -120,6 +120,12 @@ struct store_driver {
     bool (*wake_wait)(struct store *store, uint32_t seen, int64_t timeout_ms);
     /* Wakes the waiters of this and every other process without a commit. Any thread. */
     void (*wake_all)(struct store *store);
+
+    /* On: write transactions will follow each other, and whoever says so will say when they cease.
+     * Off: they have; on a thread with no transaction open, and it may take a flush. Pairs, from
+     * any number of threads. In between a driver may keep what makes many commits cheap and
+     * idleness expensive. NULL: makes no difference to this driver. */
+    void (*run)(struct store *store, bool on);
 };
 
 /* What every store begins with. */
@@ -141,6 +147,13 @@ int store_open(struct store **out, const char *url, const struct store_options *
 static inline void store_close(struct store *store)
 {
     store->driver->close(store);
+}
+
+static inline void store_run(struct store *store, bool on)
+{
+    if (store->driver->run != NULL) {
+        store->driver->run(store, on);
+    }
 }
 
 #endif

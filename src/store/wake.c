@@ -21,7 +21,7 @@
 #include "base/error.h"
 
 #define WAKE_MAGIC   0x4c53574bu /* "LSWK" */
-#define WAKE_VERSION 1u
+#define WAKE_VERSION 2u          /* 1: of those who know nothing of the redo log */
 #define WAKE_SIZE    4096
 
 static long futex(_Atomic uint32_t *word, int operation, uint32_t value,
@@ -31,16 +31,20 @@ static long futex(_Atomic uint32_t *word, int operation, uint32_t value,
 }
 
 /* Whoever comes first writes the header; all others find it, or a file that is not ours. */
-static bool header_fits(struct wake_page *page)
+static bool header_fits(struct wake_page *page, bool alone)
 {
     uint32_t magic = 0;
     uint32_t version = 0;
+    uint32_t older = 1;
+    if (alone) {
+        atomic_compare_exchange_strong(&page->version, &older, WAKE_VERSION);
+    }
     atomic_compare_exchange_strong(&page->version, &version, WAKE_VERSION);
     atomic_compare_exchange_strong(&page->magic, &magic, WAKE_MAGIC);
     return (magic == 0 || magic == WAKE_MAGIC) && (version == 0 || version == WAKE_VERSION);
 }
 
-int wake_open(struct wake *wake, const char *directory, struct ls_error *error)
+int wake_open(struct wake *wake, const char *directory, bool alone, struct ls_error *error)
 {
     char path[PATH_MAX];
     int size = snprintf(path, sizeof path, "%s/wake", directory);
@@ -65,7 +69,7 @@ int wake_open(struct wake *wake, const char *directory, struct ls_error *error)
     if (page == MAP_FAILED) {
         return error_set(error, LS_EIO, 0, "cannot map %s: %s", path, strerror(reason));
     }
-    if (!header_fits(page)) {
+    if (!header_fits(page, alone)) {
         munmap(page, WAKE_SIZE);
         return error_set(error, LS_EFORMAT, 0, "%s is not a wake file of this version", path);
     }

@@ -17,15 +17,20 @@ struct wake_page {
     _Atomic uint32_t word;
     _Atomic uint32_t waiters; /* at least as many as sleep; killed ones are never taken off */
     _Atomic uint64_t number;  /* the commit that the word was last increased for */
+
+    /* Of the redo log; see lmdb_log.c. Set anew by whoever opens the store alone. */
+    _Atomic uint64_t log_round;  /* the round that is in the log, 0: it is empty */
+    _Atomic uint64_t log_last;   /* the last round that was begun */
+    _Atomic uint32_t log_failed; /* a flush failed: nobody writes until all have closed the store */
 };
 
 struct wake {
     struct wake_page *page; /* NULL: closed */
 };
 
-/* Opens DIR/wake, creating it where it is missing. 0, LS_EREADONLY (it cannot be written), LS_EIO,
- * LS_EFORMAT. */
-int wake_open(struct wake *wake, const char *directory, struct ls_error *error);
+/* Opens DIR/wake, creating it where it is missing. `alone`: nobody else has it open, and one of an
+ * older version is made one of this. 0, LS_EREADONLY (it cannot be written), LS_EIO, LS_EFORMAT. */
+int wake_open(struct wake *wake, const char *directory, bool alone, struct ls_error *error);
 
 /* A page of this process alone. 0 or LS_ENOMEM. */
 int wake_open_private(struct wake *wake, struct ls_error *error);

@@ -6,12 +6,13 @@ answer the place in that log is written down. Then directories are built as a po
 place may have left them: what was flushed is there, of the rest anything, whole, cut or not. On
 each, `lockstep check` finds nothing wrong, a server opens it, every write that was answered before
 the place is there, none twice and none torn, no clock is behind what was given out, and numbered
-posts go on where they were.
+posts go on where they were. The power also fails while what it left is being recovered.
 """
 
 import os
 import random
 import shutil
+import subprocess
 import sys
 import time
 import uuid
@@ -72,6 +73,29 @@ def examine(given, directory, ledger, place):
     given.build.check(directory)
 
 
+def has_round(directory):
+    """Whether commits are in the redo log that may be nowhere else."""
+    log = directory / "redo"
+    return log.exists() and int.from_bytes(log.read_bytes()[12:16], sys.byteorder) > 0
+
+
+def lose_again(given, image, chance):
+    """Opens an image, and cuts the power at a random moment of that."""
+    log = image.parent / "log again"
+    log.touch()
+    disk = Disk(log, image)
+    environment = {**os.environ, "LD_PRELOAD": given.build.disk, "DISK_DIR": image, "DISK_LOG": log}
+    subprocess.run([given.build.lockstep, "check", image / "data"], env=environment, timeout=60,
+                   stdout=subprocess.DEVNULL, check=True)
+    places = disk.places()
+    if places:
+        disk.play(chance.choice(places))
+    shutil.rmtree(image)
+    disk.write(image, chance)
+    log.unlink()
+    return len(places)
+
+
 def run(given, seed, images):
     """One load and the images of it."""
     ledger, log, room = record(given, seed)
@@ -81,32 +105,38 @@ def run(given, seed, images):
     early = places[:min(len(places), 60)]  # the making of the store
     chosen = sorted(chance.choice(early if number % 10 == 0 else places)
                     for number in range(images))
+    rounds = 0
     for number, place in enumerate(chosen):
         disk.play(place)
         image = room / "image"
         mode = disk.write(image, chance)
+        rounds += has_round(image / "data")
         try:
             if number % 2 and (image / "data").exists():
                 for name in ("lock.mdb", "wake"):  # mapped: anything may be in them
                     shutil.copy(room / "disk/data" / name, image / "data" / name)
+            if number % 3 == 0 and (image / "data/data.mdb").exists():
+                while lose_again(given, image, chance) > 2 and chance.random() < 0.5:
+                    continue
             examine(given, image / "data", ledger, place)
         except Exception as reason:
             raise AssertionError(f"seed {seed}, image {number} at {place} of {places[-1]} "
                                  f"({mode}): {reason}") from reason
         shutil.rmtree(image)
     shutil.rmtree(room)
-    return len(ledger.given)
+    return len(ledger.given), rounds
 
 
 def main():
     given = report.arguments(__doc__, images=100, seconds=0.3)
-    done = clocks = 0
+    done = clocks = rounds = 0
     while done < given.images:
         count = min(IMAGES_EACH, given.images - done)
-        clocks += run(given, given.seed + done, count)
-        done += count
-    print(f"{done} power losses under load: of {clocks} clocks given out nothing promised was lost "
-          f"(seed {given.seed})")
+        more = run(given, given.seed + done, count)
+        clocks, rounds, done = clocks + more[0], rounds + more[1], done + count
+    assert rounds > done // 4, f"only {rounds} of {done} power losses left commits in the log"
+    print(f"{done} power losses under load, {rounds} with commits in the redo log: of {clocks} "
+          f"clocks given out nothing promised was lost (seed {given.seed})")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -582,6 +583,107 @@ static void whoever_lost_a_race_runs_again_on_what_the_winner_wrote(void **state
     close_all(&s);
 }
 
+/* ---- what the store is told of runs ---- */
+
+/* A driver like the one below it, which counts what it is told. */
+static struct store_driver listening;
+static atomic_int runs_begun, runs_ended;
+static sem_t run_ended;
+
+static void listening_run(struct store *store, bool on)
+{
+    (void)store;
+    atomic_fetch_add(on ? &runs_begun : &runs_ended, 1);
+    if (!on) {
+        sem_post(&run_ended);
+    }
+}
+
+static struct store *open_listening(void)
+{
+    struct store *store = open_store("mem:");
+    listening = *store->driver;
+    listening.run = listening_run;
+    store->driver = &listening;
+    atomic_store(&runs_begun, 0);
+    atomic_store(&runs_ended, 0);
+    assert_int_equal(sem_init(&run_ended, 0, 0), 0);
+    return store;
+}
+
+static void a_served_run_ends_soon_after_the_last_request(void **state)
+{
+    (void)state;
+    struct served s;
+    struct job jobs[3];
+    open_served(&s, open_listening());
+    for (int i = 1; i <= 3; i++) {
+        for (size_t j = 0; j < 3; j++) {
+            job_post(&jobs[j]);
+        }
+        run_all(&s, jobs, 3);
+        assert_int_equal(sem_wait(&run_ended), 0);
+        assert_int_equal(atomic_load(&runs_begun), i);
+        assert_int_equal(atomic_load(&runs_ended), i);
+    }
+    close_all(&s);
+    assert_int_equal(atomic_load(&runs_ended), 3);
+    sem_destroy(&run_ended);
+}
+
+static void closing_ends_a_run(void **state)
+{
+    (void)state;
+    struct served s;
+    struct job job;
+    open_served(&s, open_listening());
+    job_post(&job);
+    run_all(&s, &job, 1);
+    close_all(&s);
+    assert_int_equal(atomic_load(&runs_begun), 1);
+    assert_int_equal(atomic_load(&runs_ended), 1);
+    sem_destroy(&run_ended);
+}
+
+static void a_thread_alone_begins_no_run(void **state)
+{
+    (void)state;
+    struct served s;
+    open_embedded(&s, open_listening());
+    for (int i = 0; i < 50; i++) {
+        struct job job;
+        job_post(&job);
+        assert_int_equal(sequencer_run(s.sequencer, &job.request), 0);
+    }
+    close_all(&s);
+    assert_int_equal(atomic_load(&runs_begun), 0);
+    sem_destroy(&run_ended);
+}
+
+static void threads_that_are_all_out_have_ended_their_runs(void **state)
+{
+    (void)state;
+    struct served s;
+    static struct runner runners[THREADS];
+    struct sequencer_counters counters;
+    open_embedded(&s, open_listening());
+    for (size_t i = 0; i < THREADS; i++) {
+        runners[i].served = &s;
+        for (size_t j = 0; j < RUNS; j++) {
+            job_post(&runners[i].jobs[j]);
+        }
+        assert_int_equal(pthread_create(&runners[i].thread, NULL, run_many, &runners[i]), 0);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(runners[i].thread, NULL), 0);
+    }
+    sequencer_counters(s.sequencer, &counters);
+    assert_true(counters.batch_max == 1 || atomic_load(&runs_begun) > 0);
+    assert_int_equal(atomic_load(&runs_begun), atomic_load(&runs_ended));
+    close_all(&s);
+    sem_destroy(&run_ended);
+}
+
 /* ---- a full disk ---- */
 
 /* A driver like the one below it, whose disk takes no transaction that adds while it is full. */
@@ -800,6 +902,10 @@ int main(void)
         cmocka_unit_test(a_commit_that_lost_a_race_runs_again_with_the_same_results),
         cmocka_unit_test(a_commit_that_failed_runs_again_one_by_one),
         cmocka_unit_test(whoever_lost_a_race_runs_again_on_what_the_winner_wrote),
+        cmocka_unit_test(a_served_run_ends_soon_after_the_last_request),
+        cmocka_unit_test(closing_ends_a_run),
+        cmocka_unit_test(a_thread_alone_begins_no_run),
+        cmocka_unit_test(threads_that_are_all_out_have_ended_their_runs),
         cmocka_unit_test(on_a_full_disk_only_what_adds_is_refused),
         cmocka_unit_test(a_store_that_met_its_quota_works_again_once_it_has_room),
     };

@@ -195,6 +195,49 @@ static void what_a_crash_left_of_a_new_store_is_swept_away(void **state)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+/* Sets and gives the version in the wake page. */
+static uint32_t wake_version(const char *directory, uint32_t new_version)
+{
+    char path[2 * SCRATCH_SIZE];
+    uint32_t version;
+    file_path(path, directory, "wake");
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &version, sizeof version, 4), sizeof version);
+    if (new_version != 0) {
+        assert_int_equal(pwrite(fd, &new_version, sizeof version, 4), sizeof version);
+    }
+    close(fd);
+    return version;
+}
+
+static void a_wake_page_of_an_older_build_is_renewed_by_whoever_is_alone(void **state)
+{
+    struct ls_error error = {0};
+    struct store *store;
+    const char *directory = directory_of(state);
+    store_close(opened(directory));
+    assert_int_equal(wake_version(directory, 1), 2);
+    store_close(opened(directory));
+    assert_int_equal(wake_version(directory, 3), 2);
+    assert_code(open_store(&store, directory, &error), LS_EFORMAT);
+}
+
+static void a_wake_page_of_an_older_build_that_is_in_use_is_refused(void **state)
+{
+    const char *directory = directory_of(state);
+    struct store *store = opened(directory);
+    (void)wake_version(directory, 1);
+    pid_t child = new_child();
+    if (child == 0) {
+        struct ls_error error = {0};
+        struct store *mine;
+        _exit(open_store(&mine, directory, &error) == LS_EFORMAT ? 0 : 1);
+    }
+    assert_int_equal(end_of(child), 0);
+    store_close(store);
+}
+
 static void opening_and_failing_to_open_leave_no_file_open(void **state)
 {
     struct ls_error error = {0};
@@ -829,6 +872,8 @@ int main(void)
         EACH(a_url_names_the_driver),
         EACH(a_path_that_is_too_long_is_refused),
         EACH(what_a_crash_left_of_a_new_store_is_swept_away),
+        EACH(a_wake_page_of_an_older_build_is_renewed_by_whoever_is_alone),
+        EACH(a_wake_page_of_an_older_build_that_is_in_use_is_refused),
         EACH(opening_and_failing_to_open_leave_no_file_open),
         EACH(a_private_store_leaves_nothing_in_its_directory),
         EACH(every_failing_allocation_of_an_open_is_reported),

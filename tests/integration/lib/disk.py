@@ -19,6 +19,14 @@ class File:
         self.size = 0
         self.pending = []  # number, kind, offset, data
 
+    @classmethod
+    def of(cls, path):
+        """A file that is there, and on the disk for certain."""
+        file = cls()
+        file.data = bytearray(path.read_bytes())
+        file.size = len(file.data)
+        return file
+
     def apply(self, kind, offset, data):
         """Changes what is certain."""
         if kind == "T":
@@ -62,11 +70,13 @@ class File:
 class Disk:
     """The state of the disk as the log is played forward."""
 
-    def __init__(self, log_path):
+    def __init__(self, log_path, start=None):
         self.log = open(log_path, "rb")
         self.place = 0
-        self.names = {"": None}    # as the process sees them: File, or None for a directory
-        self.certain = {"": None}  # as they are on the disk
+        self.names = {"": None}  # as the process sees them: File, or None for a directory
+        for path in sorted(start.rglob("*")) if start else ():
+            self.names[str(path.relative_to(start))] = None if path.is_dir() else File.of(path)
+        self.certain = dict(self.names)  # as they are on the disk
         self.changes = []          # of names, not flushed: number, function on names
         self.flushes = {}          # begun: number: name
 
