@@ -5,8 +5,8 @@
 #include "server/declared.h"
 #include "server/handlers.h"
 
-/* A call with room for so many bytes of arguments. NULL with the error; once filled it must be given
- * to add. */
+/* A call with room for so many bytes of arguments. NULL with the error; once filled it must be
+ * given to add. */
 static struct pending *new_call(struct call *call, enum txn_kind kind, size_t bytes,
                                 void (*answer)(struct pending *pending), struct txn_call **txn)
 {

@@ -1,7 +1,7 @@
 /*
- * A hash table from 64-bit numbers to pointers that are not NULL. Nothing it holds is its own. A map
- * that is all zeros is valid and empty; it takes memory with the first entry and gives it back with
- * the last.
+ * A hash table from 64-bit numbers to pointers that are not NULL. Nothing it holds is its own. A
+ * map that is all zeros is valid and empty; it takes memory with the first entry and gives it back
+ * with the last.
  */
 #ifndef LS_SERVER_MAP_H
 #define LS_SERVER_MAP_H

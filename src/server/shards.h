@@ -1,7 +1,7 @@
 /*
- * Shards that live in this server's memory, for workers, executors and a consensus that speak to it.
- * The rules of a shard are the engine's (lockstep_shard.h); here are the names, and who gets its
- * messages.
+ * Shards that live in this server's memory, for workers, executors and a consensus that speak to
+ * it. The rules of a shard are the engine's (lockstep_shard.h); here are the names, and who gets
+ * its messages.
  *
  * Rules:
  *  1. Workers, executors and learners are names on the wire and numbers in the engine: the hash of

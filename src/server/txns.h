@@ -32,8 +32,8 @@ struct txns {
     size_t spare_count;
 };
 
-/* A pending that carries the call, whose arguments take `bytes`. It may come back late: it has memory
- * of its own where it may wait. NULL: no memory. The call is zeroed but for its kind. */
+/* A pending that carries the call, whose arguments take `bytes`. It may come back late: it has
+ * memory of its own where it may wait. NULL: no memory. The call is zeroed but for its kind. */
 struct pending *txns_new(struct server *server, enum txn_kind kind, size_t bytes,
                          struct txn_call **call);
 /* Instead of submitting it: it is not wanted after all. */
