@@ -138,6 +138,7 @@ static int parse_option(struct cli *cli, struct words *words, const char *text)
     if (is_option(text, "url", &value)) {
         int status = take_value(cli, words, "url", "a URL", &value);
         cli->url = value;
+        cli->url_given = true;
         return status;
     }
     if (is_option(text, "json", &value)) {

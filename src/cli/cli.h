@@ -45,6 +45,7 @@ extern const struct command *const cli_commands[]; /* NULL-terminated, in the or
 /* One invocation. */
 struct cli {
     const char *url;
+    bool url_given; /* with --url, not only from the environment */
     bool json;
     bool colour; /* standard output is a terminal that may be coloured */
     bool help;

@@ -2,6 +2,7 @@
 /* lockstep model: runs the scale model, shows how far it is, records it and says what came of
  * it. */
 #include "cli/model.h"
+#include "model/live.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -120,26 +121,82 @@ static int report(const struct model *model, const struct run_result *result)
                                                          : cli_fail("%s", ls_strerror(LS_ENOMEM));
 }
 
+/* Ends the files and says what came of it; `failed` is what ended the ticks, or NULL. */
+static int conclude(struct model *model, const struct run_result *result,
+                    const struct ls_error *failed)
+{
+    struct ls_error error;
+    if (model->wish.out != NULL && run_close(&model->run, result, &error) != 0 && failed == NULL) {
+        failed = &error;
+    }
+    if (failed != NULL) {
+        return cli_fail_error(failed);
+    }
+    int status = report(model, result);
+    return status == EXIT_OK && result->stopped != NULL ? cli_fail("%s", result->stopped) : status;
+}
+
 static int run_opened(struct model *model)
 {
     struct ls_error error;
-    struct ls_error close_error;
-    int close_rc = 0;
     int rc = run_ticks(model, &error);
-    const char *stopped = model->stopped[0] != '\0' ? model->stopped : NULL;
-    struct run_result result = run_result_of(&model->scale, stopped);
-
-    if (model->wish.out != NULL) {
-        close_rc = run_close(&model->run, &result, &close_error);
-    }
-    if (rc == 0 && close_rc == 0) {
-        rc = report(model, &result);
-        return rc == EXIT_OK && stopped != NULL ? cli_fail("%s", stopped) : rc;
-    }
-    return cli_fail_error(rc != 0 ? &error : &close_error);
+    struct run_result result =
+        run_result_of(&model->scale, model->stopped[0] != '\0' ? model->stopped : NULL);
+    return conclude(model, &result, rc != 0 ? &error : NULL);
 }
 
-static int run_virtual(struct model *model)
+/* ---- live ---- */
+
+static int record_live(struct model *model, const struct live *live, struct ls_error *error)
+{
+    int rc = 0;
+    for (size_t i = 0; i < live->count && rc == 0; i++) {
+        tally_add(&model->scale.nodes[live->events[i].node].tally, &live->events[i]);
+        rc = model->wish.out != NULL ? run_add(&model->run, &live->events[i], error) : 0;
+    }
+    return rc;
+}
+
+/* The scale model gives nodes, rates and routes; what came of them is put into it. */
+static int run_live_opened(struct model *model)
+{
+    struct live_options options = {.scale = &model->scale,
+                                   .seed = model->wish.plan.seed,
+                                   .url = model->cli->url_given ? model->cli->url : NULL,
+                                   .stopped = &cli_stopped};
+    struct ls_error error;
+    struct ls_error later;
+    struct live live;
+    int rc = live_run(&live, &options, &error);
+    model->scale.kernel.now_ns = live.reached_ns;
+    if (rc != 0) {
+        snprintf(model->stopped, sizeof model->stopped, "%s", error.text);
+    } else if (live.interrupted) {
+        say_interrupted(model);
+    }
+    if (record_live(model, &live, &later) != 0 && rc == 0) {
+        rc = later.code;
+        error = later;
+        snprintf(model->stopped, sizeof model->stopped, "%s", error.text);
+    }
+    struct run_result result =
+        run_result_of(&model->scale, model->stopped[0] != '\0' ? model->stopped : NULL);
+    uint64_t received = 0;
+    for (uint32_t i = 0; i < result.nodes; i++) {
+        received += run_tally(&result, i)->received;
+    }
+    /* After a failure nobody said what was sent: then what was received is all that is known. */
+    result.messages = rc == 0 ? live.messages : received;
+    result.lost = rc == 0 ? live.lost : 0;
+    result.waiting = rc == 0 ? live.waiting : 0;
+    result.in_flight = result.messages - result.lost - result.waiting - received;
+    live_free(&live);
+    return conclude(model, &result, rc != 0 ? &error : NULL);
+}
+
+/* ---- one run ---- */
+
+static int run_planned(struct model *model)
 {
     struct scale_options options;
     struct ls_error error;
@@ -153,7 +210,7 @@ static int run_virtual(struct model *model)
         run_open(&model->run, model->wish.out, &model->wish.plan, &error) != 0) {
         status = cli_fail_error(&error);
     } else {
-        status = run_opened(model);
+        status = model->wish.plan.live ? run_live_opened(model) : run_opened(model);
     }
     scale_close(&model->scale);
     return status;
@@ -176,7 +233,7 @@ static int run_model(struct cli *cli)
     int status = model_parse(cli, &model->wish);
     if (status == EXIT_OK) {
         cli_catch_signals();
-        status = run_virtual(model);
+        status = run_planned(model);
         free(model->wish.rates);
     }
     free(model);
@@ -201,19 +258,22 @@ const struct command command_model = {
         "  lockstep model compare slow-third even\n"
         "  lockstep model --nodes 1000000 --peers 2 --seconds 10\n",
     .run = run_model,
-    .options = {{"nodes", "N", "how many, up to 1000000; 3 by default"},
-                {"rates", "R,R,...", "ticks a second of each node, such as 6,5,1"},
-                {"rate-range", "R:R",
-                 "draw the rates from this range, in steps of its last decimal place; 1:6 by "
-                 "default"},
-                {"seconds", "S", "how long it runs, in virtual time; 60 by default"},
-                {"internal", "P", "probability that a tick is internal; 0.7 by default"},
-                {"seed", "N", "of everything that is drawn; 1 by default"},
-                {"latency", "MS", "of a message; 0 by default"},
-                {"latency-jitter", "MS", "by up to how much more it takes, drawn for each message"},
-                {"loss", "P", "probability that a message is lost; 0 by default"},
-                {"peers", "K",
-                 "a node's peers are the K that follow it in a ring; all others by default"},
-                {"out", "DIR", "write the run into this directory"},
-                {"export", "shiviz", "also write shiviz.log, for ShiViz"}},
+    .options =
+        {{"nodes", "N", "how many, up to 1000000; 3 by default"},
+         {"rates", "R,R,...", "ticks a second of each node, such as 6,5,1"},
+         {"rate-range", "R:R",
+          "draw the rates from this range, in steps of its last decimal place; 1:6 by "
+          "default"},
+         {"seconds", "S", "how long it runs, in virtual time; 60 by default"},
+         {"internal", "P", "probability that a tick is internal; 0.7 by default"},
+         {"seed", "N", "of everything that is drawn; 1 by default"},
+         {"latency", "MS", "of a message; 0 by default"},
+         {"latency-jitter", "MS", "by up to how much more it takes, drawn for each message"},
+         {"loss", "P", "probability that a message is lost; 0 by default"},
+         {"peers", "K", "a node's peers are the K that follow it in a ring; all others by default"},
+         {"out", "DIR", "write the run into this directory"},
+         {"live", NULL,
+          "real processes at real rates, through a lockstepd started for it, or through that "
+          "of --url"},
+         {"export", "shiviz", "also write shiviz.log, for ShiViz"}},
 };

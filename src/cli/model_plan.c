@@ -156,6 +156,23 @@ static int parse_export(const struct cli *cli, struct model_wish *wish)
     return EXIT_OK;
 }
 
+static int parse_live(const struct cli *cli, struct run_plan *plan)
+{
+    static const char *const virtual_only[] = {"latency", "latency-jitter", "loss"};
+    plan->live = cli_option(cli, "live") != NULL;
+    if (!plan->live) {
+        return cli->url_given ? cli_usage(cli, "--url is for --live: a virtual run has no server")
+                              : EXIT_OK;
+    }
+    for (size_t i = 0; i < sizeof virtual_only / sizeof *virtual_only; i++) {
+        if (cli_option(cli, virtual_only[i]) != NULL) {
+            return cli_usage(cli, "--%s is for virtual time: with --live it is what it is",
+                             virtual_only[i]);
+        }
+    }
+    return EXIT_OK;
+}
+
 int model_parse(const struct cli *cli, struct model_wish *wish)
 {
     struct run_plan *plan = &wish->plan;
@@ -183,6 +200,7 @@ int model_parse(const struct cli *cli, struct model_wish *wish)
     status = status == EXIT_OK ? parse_probability(cli, "loss", "0.01", &plan->loss) : status;
     status = status == EXIT_OK ? parse_peers(cli, plan) : status;
     status = status == EXIT_OK ? parse_export(cli, wish) : status;
+    status = status == EXIT_OK ? parse_live(cli, plan) : status;
     if (status == EXIT_OK && run_plan_options(plan, &options, &error) != 0) {
         status = cli_usage(cli, "%s", error.text);
     }

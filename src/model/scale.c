@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "codec/clock.h"
-#include "relay/route.h"
 
 enum { EVENT_TICK, EVENT_ARRIVAL };
 
@@ -170,8 +169,7 @@ void scale_close(struct scale *scale)
 
 /* ---- a tick ---- */
 
-/* The node at a place among the peers of another, which are in the order of their numbers. */
-static uint32_t peer_at(const struct scale *scale, uint32_t own, uint32_t place)
+uint32_t scale_peer(const struct scale *scale, uint32_t own, uint32_t place)
 {
     if (scale->peers == 0) {
         return place;
@@ -181,7 +179,7 @@ static uint32_t peer_at(const struct scale *scale, uint32_t own, uint32_t place)
     return place < around ? place : own + 1 + (place - around);
 }
 
-static struct relay_targets route(const struct scale *scale, uint32_t own, enum scale_kind kind)
+struct relay_targets scale_route(const struct scale *scale, uint32_t own, enum scale_kind kind)
 {
     size_t count = scale->peers == 0 ? scale->node_count : scale->peers;
     size_t self = scale->peers == 0 ? own : SIZE_MAX;
@@ -197,12 +195,12 @@ static struct relay_targets route(const struct scale *scale, uint32_t own, enum 
 
 static int send_messages(struct scale *scale, struct scale_event *event)
 {
-    struct relay_targets targets = route(scale, event->node, event->kind);
+    struct relay_targets targets = scale_route(scale, event->node, event->kind);
     for (size_t i = targets.first; i < targets.last; i++) {
         if (i == targets.skip) {
             continue;
         }
-        uint32_t to = peer_at(scale, event->node, (uint32_t)i);
+        uint32_t to = scale_peer(scale, event->node, (uint32_t)i);
         int sent = kernel_send(&scale->kernel, event->node, to, EVENT_ARRIVAL, event->clock);
         if (sent < 0) {
             return sent;

@@ -18,6 +18,7 @@
 #include "model/kernel.h"
 #include "model/mail.h"
 #include "model/tally.h"
+#include "relay/route.h"
 
 #define SCALE_NODES_MAX     1000000
 #define SCALE_STAR_MAX      10000 /* nodes that may all be each other's peers */
@@ -78,6 +79,11 @@ void scale_close(struct scale *scale);
  * LS_ENOSPACE (more messages wait or are under way than MAIL_MAX), LS_ECLOCKJUMP (a clock is at its
  * end, or would have to jump further than clocks may): the run is over, at the last tick given. */
 int scale_step(struct scale *scale, struct scale_event *event, struct ls_error *error);
+
+/* The places, among the peers of a node, that a send goes to; and the node at a place, the peers
+ * being in the order of their numbers. */
+struct relay_targets scale_route(const struct scale *scale, uint32_t own, enum scale_kind kind);
+uint32_t scale_peer(const struct scale *scale, uint32_t own, uint32_t place);
 
 /* Messages that are still on their way, and those that arrived and still wait. */
 uint64_t scale_in_flight(const struct scale *scale);
