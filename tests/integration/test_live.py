@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The scale model live: it agrees with the virtual run of the same configuration within the bounds that
-docs/model.md states, and leaves nothing running however it ends.
+"""The scale model live: it agrees with the virtual run of the same configuration within the bounds
+that docs/model.md states, and leaves nothing running however it ends.
 
     test_live.py BUILD-DIRECTORY [unittest arguments]
 """
