@@ -5,8 +5,8 @@
  * Tick n of a node with r ticks a second is due n / r seconds after the start that all share, up to
  * the same deadline; a tick that comes late is made up for. What a tick does is as in
  * model/scale.h; the clock and the sender travel in the payload and in the message. Nothing here
- * writes a file: the ticks are handed back in the order of their times, in which no receipt precedes
- * its send.
+ * writes a file: the ticks are handed back in the order of their times, in which no receipt
+ * precedes its send.
  */
 #ifndef LS_MODEL_LIVE_H
 #define LS_MODEL_LIVE_H
