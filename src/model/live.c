@@ -107,7 +107,8 @@ static int start_nodes(struct crew *crew, struct ls_error *error)
     return rc;
 }
 
-/* Places are counted among all nodes that have joined, so there may be no others. */
+/* Places are counted among all nodes that have joined, so there may be no others. One of its own
+ * that is missing has left since, and says itself why. */
 static int check_alone(const struct crew *crew, struct ls_error *error)
 {
     ls *handle = NULL;
@@ -121,7 +122,7 @@ static int check_alone(const struct crew *crew, struct ls_error *error)
     for (size_t i = 0; rc == 0 && i < ls_nodes_count(nodes); i++) {
         up += ls_nodes_get(nodes, i)->state != LS_NODE_DOWN;
     }
-    if (rc == 0 && up != crew->options->scale->node_count) {
+    if (rc == 0 && up > crew->options->scale->node_count) {
         rc = error_set(error, LS_EINUSE, up,
                        "other nodes have joined at %s, and would get the run's messages",
                        crew->options->url);
@@ -165,7 +166,10 @@ static int hear(struct crew *crew, const struct live_record *record, struct ls_e
     switch (record->kind) {
     case LIVE_READY:
         crew->ready++;
-        return crew->ready == crew->options->scale->node_count ? give_start(crew, error) : 0;
+        /* Where all are told to stop already, some may have left. */
+        return crew->ready == crew->options->scale->node_count && crew->go >= 0
+                   ? give_start(crew, error)
+                   : 0;
     case LIVE_TICK:
         return keep(crew->live, &record->event) == 0 ? 0 : error_code(error, LS_ENOMEM);
     case LIVE_END:
