@@ -184,9 +184,9 @@ static int print_totals(const struct cli *cli, const struct check_totals *totals
         buf_free(&json.text);
     } else if (totals->faults == 0) {
         printf("%sok%s: %" PRIu64 " messages, %" PRIu64 " nodes, %" PRIu64 " objects, %" PRIu64
-               " producers, clock %" PRIu64 "\n",
+               " producers, %" PRIu64 " versions, clock %" PRIu64 "\n",
                cli_colour(cli, COLOUR_GREEN), cli_colour(cli, COLOUR_NONE), totals->messages,
-               totals->nodes, totals->objects, totals->producers, totals->clock);
+               totals->nodes, totals->objects, totals->producers, totals->versions, totals->clock);
     }
     if (status == EXIT_OK && totals->faults > 0) {
         status = cli_fail("%" PRIu64 " fault%s", totals->faults, totals->faults == 1 ? "" : "s");
