@@ -9,7 +9,7 @@ SEED ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup configure build test demo run bench crash powerloss sim fuzz asan tsan valgrind \
-	install format clean
+	pictures install format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -65,6 +65,9 @@ valgrind: build ## the unit tests under valgrind
 	@tools/setup valgrind
 	@meson test -C $(BUILD) --suite unit --print-errorlogs --no-rebuild -t 20 \
 		--wrap 'valgrind --quiet --error-exitcode=1 --leak-check=full'
+
+pictures: build ## the pictures of docs/clocks.md, from the model
+	@tools/pictures $(BUILD)/lockstep
 
 install: build ## into PREFIX, below DESTDIR
 	@meson configure $(BUILD) --prefix=$(PREFIX) >/dev/null
