@@ -108,7 +108,7 @@ int txn_explain(struct txn *txn, struct coordinator *c, struct request *request)
     }
     call->mark_count = open->count;
     for (size_t i = 0; i < open->count; i++) {
-        call->marks[i].key.data = call->bytes.data + call->marks[i].at;
+        call->marks[i].key.data = bytes_at(call, call->marks[i].at);
     }
     uint64_t now_ms = txn_now_ms(txn);
     uint64_t end_ms = open->seen_ms + open->ttl_ms;

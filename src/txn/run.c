@@ -80,7 +80,7 @@ static ls_bytes slot_value(const struct slot *slot, const struct txn_call *call)
         return bytes_of(NULL, 0);
     }
     return slot->at == AT_BORROWED ? slot->value
-                                   : bytes_of(call->bytes.data + slot->at, slot->value.size);
+                                   : bytes_of(bytes_at(call, slot->at), slot->value.size);
 }
 
 /* Decimal text as Redis takes it: no blanks, no plus, no leading zeros. */
@@ -175,7 +175,7 @@ static int operate_all(struct txn *txn, struct txn_call *call, size_t count, str
         if (result->absent) {
             result->value = bytes_of(NULL, 0);
         } else if (result->at != AT_BORROWED) {
-            result->value.data = call->bytes.data + result->at;
+            result->value.data = bytes_at(call, result->at);
         }
     }
     return 0;

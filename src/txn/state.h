@@ -231,6 +231,12 @@ int txn_put_list(struct txn *txn, const struct txn_keys *keys, struct ls_error *
 /* Whether a call has too many keys, or too much in them. */
 int txn_check_size(size_t count, size_t bytes, struct ls_error *error);
 
+/* What lies at a place of a call's bytes, which may be nothing in no memory at all. */
+static inline const void *bytes_at(const struct txn_call *call, size_t at)
+{
+    return call->bytes.data == NULL ? (const uint8_t *)"" : call->bytes.data + at;
+}
+
 static inline struct txn_call *call_of(const struct request *request)
 {
     return request->in.extension.call;

@@ -124,7 +124,7 @@ void txn_settle_values(struct txn_call *call, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct txn_value *value = &call->values[i];
-        value->value.data = value->absent ? NULL : call->bytes.data + value->at;
+        value->value.data = value->absent ? NULL : bytes_at(call, value->at);
     }
 }
 
