@@ -2,6 +2,7 @@
 /* The server of a live run: lockstepd from beside this program, or else from PATH, on a port that
  * the system picks. It dies with the run. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,8 +12,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <fcntl.h>
 
 #include "base/error.h"
 #include "model/live.h"
