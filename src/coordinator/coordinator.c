@@ -323,10 +323,11 @@ void coordinator_close(struct coordinator *c)
     free(c);
 }
 
-int coordinator_begin(struct coordinator *c, uint64_t now_ns, struct ls_error *error)
+static int begin(struct coordinator *c, enum store_mode mode, uint64_t now_ns,
+                 struct ls_error *error)
 {
     assert(c->txn == NULL);
-    int rc = c->store->driver->begin(c->store, STORE_WRITE, &c->txn, error);
+    int rc = c->store->driver->begin(c->store, mode, &c->txn, error);
     if (rc < 0) {
         return rc;
     }
@@ -350,6 +351,17 @@ int coordinator_begin(struct coordinator *c, uint64_t now_ns, struct ls_error *e
     c->changed = false;
     c->extended = false;
     return 0;
+}
+
+int coordinator_begin(struct coordinator *c, uint64_t now_ns, struct ls_error *error)
+{
+    return begin(c, STORE_WRITE, now_ns, error);
+}
+
+int coordinator_begin_ahead(struct coordinator *c, uint64_t now_ns, struct ls_error *error)
+{
+    bool can = c->store->driver->submit != NULL;
+    return begin(c, can ? STORE_AHEAD : STORE_WRITE, now_ns, error);
 }
 
 static int clock_give(struct coordinator *c, struct request *request)
@@ -481,34 +493,131 @@ bool coordinator_broken(const struct coordinator *c)
     return c->broken;
 }
 
-int coordinator_commit(struct coordinator *c, struct ls_error *error)
+/* Puts all that is left to be put. After a failure the transaction is over. */
+static int conclude(struct coordinator *c, struct ls_error *error)
 {
     assert(c->txn != NULL && !c->broken);
     int rc = c->extended ? c->extension->end(c->extension->context, c, error) : 0;
-    if (rc == 0 && !c->changed) {
-        extension_settled(c, true);
-        coordinator_abort(c);
-        return 0;
+    if (rc == 0 && c->changed) {
+        rc = state_store(c, false, error);
     }
-    rc = rc < 0 ? rc : state_store(c, false, error);
     if (rc < 0) {
         coordinator_abort(c);
-        return rc;
     }
-    uint64_t number = c->store->driver->number(c->txn);
+    return rc;
+}
+
+/* The transaction, which changed nothing, is over. */
+static void leave(struct coordinator *c)
+{
+    extension_settled(c, true);
+    coordinator_abort(c);
+}
+
+static void publish_clock(struct coordinator *c, uint64_t clock)
+{
+    if (clock > coordinator_clock(c)) {
+        atomic_store_explicit(&c->clock, clock, memory_order_release);
+    }
+}
+
+static void add_flight(struct coordinator *c, bool empty)
+{
+    assert(c->flight_count < STORE_FLIGHTS_MAX);
+    c->flights[c->flight_count++] = (struct flight){.clock = c->now.clock, .empty = empty};
+}
+
+/* By the driver's commit, or its submit; what it returned. */
+static int settle(struct coordinator *c, bool submit, void (*notify)(void *context), void *context,
+                  struct ls_error *error)
+{
+    const struct store_driver *driver = c->store->driver;
     struct store_txn *txn = c->txn;
+    uint64_t number = driver->number(txn);
     c->txn = NULL;
-    rc = c->store->driver->commit(txn, error);
+    int rc = submit ? driver->submit(txn, notify, context, error) : driver->commit(txn, error);
     if (rc < 0) {
         c->known_number = 0;
         extension_settled(c, false);
         return rc;
     }
-    c->known = c->now;
-    c->known_number = number;
+    if (c->changed) {
+        c->known = c->now;
+        c->known_number = number;
+    }
     extension_settled(c, true);
-    atomic_store_explicit(&c->clock, c->now.clock, memory_order_release);
-    return 0;
+    if (submit && rc == 0) {
+        add_flight(c, false);
+    } else {
+        publish_clock(c, c->now.clock);
+    }
+    return rc;
+}
+
+int coordinator_commit(struct coordinator *c, struct ls_error *error)
+{
+    int rc = conclude(c, error);
+    if (rc == 0 && !c->changed) {
+        leave(c);
+        return 0;
+    }
+    return rc < 0 ? rc : settle(c, false, NULL, NULL, error);
+}
+
+int coordinator_submit(struct coordinator *c, void (*notify)(void *context), void *context,
+                       struct ls_error *error)
+{
+    int rc = conclude(c, error);
+    if (rc < 0) {
+        return rc;
+    }
+    bool can_wait = c->store->driver->submit != NULL &&
+                    (!c->extended || c->extension->can_wait(c->extension->context));
+    if (!c->changed && (can_wait || c->flight_count == 0)) {
+        bool alone = c->flight_count == 0;
+        leave(c);
+        if (!alone) { /* what it saw is not committed yet */
+            add_flight(c, true);
+        }
+        return alone;
+    }
+    rc = settle(c, can_wait, notify, context, error);
+    return rc < 0 || can_wait ? rc : 1;
+}
+
+/* Whether the oldest is committed: 1, 0 where that is not known yet, or why it is not. */
+static int oldest_flight(struct coordinator *c, bool wait, struct ls_error *error)
+{
+    const struct flight *oldest = &c->flights[0];
+    if (oldest->empty) {
+        return oldest->lost ? error_code(error, LS_ERETRY) : 1;
+    }
+    return c->store->driver->finish(c->store, wait, error);
+}
+
+int coordinator_finish(struct coordinator *c, bool wait, struct ls_error *error)
+{
+    assert(c->txn == NULL);
+    int rc = c->flight_count == 0 ? 0 : oldest_flight(c, wait, error);
+    if (rc == 0) {
+        return 0;
+    }
+    uint64_t clock = c->flights[0].clock;
+    c->flight_count--;
+    memmove(c->flights, c->flights + 1, c->flight_count * sizeof(c->flights[0]));
+    if (rc > 0) {
+        publish_clock(c, clock);
+        return 1;
+    }
+    for (unsigned i = 0; i < c->flight_count; i++) {
+        c->flights[i].lost = true;
+    }
+    c->known_number = 0;
+    memset(c->verified, 0, sizeof(c->verified));
+    if (c->extension != NULL) {
+        c->extension->lost(c->extension->context);
+    }
+    return rc;
 }
 
 void coordinator_abort(struct coordinator *c)
@@ -539,6 +648,16 @@ struct store *coordinator_store(const struct coordinator *c)
 struct store_txn *coordinator_txn(const struct coordinator *c)
 {
     return c->txn;
+}
+
+int coordinator_earlier(struct coordinator *c, struct store_txn **out, struct ls_error *error)
+{
+    const struct store_driver *driver = c->store->driver;
+    if (driver->earlier == NULL) {
+        *out = c->txn;
+        return 0;
+    }
+    return driver->earlier(c->txn, out, error);
 }
 
 uint64_t coordinator_now_ns(const struct coordinator *c)

@@ -46,6 +46,20 @@ bool coordinator_broken(const struct coordinator *coordinator);
 int coordinator_commit(struct coordinator *coordinator, struct ls_error *error);
 void coordinator_abort(struct coordinator *coordinator);
 
+/* The same for transactions that follow each other without waiting: one may begin ahead while those
+ * submitted before it are not finished, and builds on them. */
+int coordinator_begin_ahead(struct coordinator *coordinator, uint64_t now_ns,
+                            struct ls_error *error);
+/* Instead of coordinator_commit. 1: committed, and so are all before it. 0: under way; `notify` is
+ * called once, on any thread and before coordinator_finish returns, when that need not wait for it.
+ * Negative: as coordinator_commit. At most STORE_FLIGHTS_MAX are under way. */
+int coordinator_submit(struct coordinator *coordinator, void (*notify)(void *context),
+                       void *context, struct ls_error *error);
+/* Finishes the oldest for which submit returned 0: 1 where it is committed; negative where it is
+ * not, and neither is any that was submitted after it; 0 where there is none, or it would have to
+ * wait and need not. */
+int coordinator_finish(struct coordinator *coordinator, bool wait, struct ls_error *error);
+
 /* ---- for what extends it ----
  *
  * An extension carries out requests of its own kind (REQUEST_EXTENSION) in the coordinator's
@@ -59,8 +73,13 @@ struct extension {
     int (*apply)(void *context, struct coordinator *coordinator, struct request *request);
     /* Before the commit of a transaction that began. 0, or it is aborted. */
     int (*end)(void *context, struct coordinator *coordinator, struct ls_error *error);
+    /* Whether what it did in the transaction under way, past `end`, may be settled as committed
+     * before it is, and be taken back with `lost`. */
+    bool (*can_wait)(void *context);
     /* What began is over: it was committed, or nothing of it is there. */
     void (*settled)(void *context, struct coordinator *coordinator, bool committed);
+    /* Some of what was settled as committed since the store was last finished is not there. */
+    void (*lost)(void *context);
     /* Parked requests that should run again, linked by `next`, which are then no longer the
      * extension's; with `all`, every one of them. Not within a transaction. */
     struct request *(*woken)(void *context, bool all);
@@ -76,6 +95,9 @@ const struct extension *coordinator_extension(const struct coordinator *coordina
 /* All within a transaction. Reads go to the store's own. */
 struct store *coordinator_store(const struct coordinator *coordinator);
 struct store_txn *coordinator_txn(const struct coordinator *coordinator);
+/* To read what may be as old as the last commit that was finished (store.h, `earlier`). */
+int coordinator_earlier(struct coordinator *coordinator, struct store_txn **out,
+                        struct ls_error *error);
 uint64_t coordinator_now_ns(const struct coordinator *coordinator);
 /* Grows whenever another process wrote since the last commit of this one, or that failed. */
 uint64_t coordinator_reloads(const struct coordinator *coordinator);

@@ -26,6 +26,13 @@ struct state {
 /* Lives that were found to be bound and not over; forgotten with every change of a node. */
 #define VERIFIED_LIVES 64
 
+/* A transaction that was submitted and is not finished. */
+struct flight {
+    uint64_t clock; /* after it */
+    bool empty;     /* it changed nothing: the store knows nothing of it */
+    bool lost;      /* one before it was */
+};
+
 struct coordinator {
     struct store *store;
     struct store_txn *txn; /* from begin to commit or abort */
@@ -42,7 +49,9 @@ struct coordinator {
     uint64_t verified[VERIFIED_LIVES]; /* `joined` by its low bits */
     struct buf record;                 /* scratch: a record being encoded */
     struct buf change;                 /* scratch: the object of an O message */
-    struct buf value;       /* scratch: a new node or object record, kept across the O message */
+    struct buf value; /* scratch: a new node or object record, kept across the O message */
+    struct flight flights[STORE_FLIGHTS_MAX]; /* in order */
+    unsigned flight_count;
     _Atomic uint64_t clock; /* for other threads */
 };
 

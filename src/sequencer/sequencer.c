@@ -23,6 +23,9 @@
 /* How often a batch that lost a race is run again before its requests fail. */
 #define RETRIES_MAX 100
 
+/* Batches of so many requests are worth a commit that is not waited for. */
+#define FLIGHT_REQUESTS_MIN 32
+
 /* For how long nothing was run before the store is told that writes have ceased. */
 #define REST_MS 5
 
@@ -38,6 +41,12 @@ struct list {
     size_t count;
 };
 
+/* A batch whose commit is under way. */
+struct flight {
+    struct list batch;
+    uint64_t begun_us;
+};
+
 struct sequencer {
     struct store *store;
     struct coordinator *coordinator;
@@ -47,10 +56,13 @@ struct sequencer {
     pthread_mutex_t mutex;
     pthread_cond_t queued_cond; /* served: something was queued, or stop */
     struct list queued;
-    struct list done;   /* served */
-    bool running;       /* embedded: a thread leads, or was told to */
-    size_t last_batch;  /* embedded: requests in it */
-    bool idle;          /* served: the thread waits */
+    struct list done;  /* served */
+    bool running;      /* embedded: a thread leads, or was told to */
+    size_t last_batch; /* embedded: requests in it */
+    size_t wake_at;    /* served: the thread waits until so many are queued; 0: it runs */
+    struct flight flights[STORE_FLIGHTS_MAX]; /* served: batches submitted to the store, in order */
+    unsigned flight_count;
+    bool flight_ready;  /* one of them may be finished without waiting */
     bool in_run;        /* the store was told that writes follow each other */
     atomic_uint inside; /* embedded: threads in sequencer_run */
     uint64_t busy_us;   /* embedded: when a thread last led more than the extension's tick */
@@ -118,21 +130,28 @@ static void fail(struct request *first, const struct ls_error *error)
     }
 }
 
-/* Requests run to be committed together: 0, or why they could not be; the list is then as
- * before. */
-static int run_together(struct sequencer *s, struct request *first, struct ls_error *error)
+/* Where it fails the transaction is over. */
+static int apply_all(struct coordinator *coordinator, struct request *first, struct ls_error *error)
 {
-    struct coordinator *coordinator = s->coordinator;
-    int rc = coordinator_begin(coordinator, s->now_ns(s->now_context), error);
-    if (rc < 0) {
-        return rc;
-    }
     for (struct request *request = first; request != NULL; request = request->next) {
         if (coordinator_apply(coordinator, request) < 0 && coordinator_broken(coordinator)) {
             *error = *request->error;
             coordinator_abort(coordinator);
             return error->code;
         }
+    }
+    return 0;
+}
+
+/* Requests run to be committed together: 0, or why they could not be; the list is then as
+ * before. */
+static int run_together(struct sequencer *s, struct request *first, struct ls_error *error)
+{
+    struct coordinator *coordinator = s->coordinator;
+    int rc = coordinator_begin(coordinator, s->now_ns(s->now_context), error);
+    rc = rc < 0 ? rc : apply_all(coordinator, first, error);
+    if (rc < 0) {
+        return rc;
     }
     uint64_t before_us = monotonic_us();
     rc = coordinator_commit(coordinator, error);
@@ -176,13 +195,19 @@ static void run_one_by_one(struct sequencer *s, struct request *first)
     }
 }
 
-static void run_batch(struct sequencer *s, struct list *batch)
+/* Remembers where each stands, for forget_steps. */
+static void mark_steps(struct request *first)
 {
-    struct ls_error error;
-    for (struct request *request = batch->first; request != NULL; request = request->next) {
+    for (struct request *request = first; request != NULL; request = request->next) {
         request->clock_before = request->clock;
         request->number_before = request->number;
     }
+}
+
+static void run_batch(struct sequencer *s, struct list *batch)
+{
+    struct ls_error error;
+    mark_steps(batch->first);
     if (run_list(s, batch->first, &error) == 0) {
         return;
     }
@@ -350,6 +375,17 @@ void sequencer_set_time(struct sequencer *s, uint64_t (*now_ns)(void *context), 
 
 /* ---- served ---- */
 
+/* Gives back what is done of a batch; the mutex is held. */
+static bool give_back(struct sequencer *s, struct list *batch)
+{
+    settle_batch(s, batch);
+    if (batch->first == NULL) {
+        return false;
+    }
+    list_join(&s->done, batch->first, batch->last, batch->count);
+    return true;
+}
+
 /* Runs the next batch, and puts what is done where sequencer_take finds it; true where something
  * is. The mutex is held before and after, and not in between. */
 static bool serve_batch(struct sequencer *s)
@@ -358,34 +394,107 @@ static bool serve_batch(struct sequencer *s)
     pthread_mutex_unlock(&s->mutex);
     run_batch(s, &batch);
     pthread_mutex_lock(&s->mutex);
-    settle_batch(s, &batch);
-    if (batch.first == NULL) {
+    return give_back(s, &batch);
+}
+
+/* The store's word that a flight can be finished. */
+static void on_flight(void *context)
+{
+    struct sequencer *s = context;
+    pthread_mutex_lock(&s->mutex);
+    s->flight_ready = true;
+    pthread_cond_signal(&s->queued_cond);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+/* As coordinator_finish, for the oldest flight; takes it out, with its batch, where it returns
+ * something else than 0. As serve_batch with the mutex. */
+static int finish(struct sequencer *s, bool wait, struct list *batch)
+{
+    struct flight flight = s->flights[0];
+    struct ls_error error;
+    pthread_mutex_unlock(&s->mutex);
+    int rc = coordinator_finish(s->coordinator, wait, &error);
+    if (rc < 0) {
+        forget_steps(flight.batch.first);
+    }
+    pthread_mutex_lock(&s->mutex);
+    if (rc != 0) {
+        s->batch_commit_us += rc > 0 ? monotonic_us() - flight.begun_us : 0;
+        s->flight_count--;
+        memmove(s->flights, s->flights + 1, s->flight_count * sizeof(s->flights[0]));
+        *batch = flight.batch;
+    }
+    return rc;
+}
+
+/* Finishes the oldest flight, or where it is lost, which those behind it then are too, runs them
+ * again; false where it would have to wait and need not. */
+static bool land(struct sequencer *s, bool wait, bool *done)
+{
+    struct list batch;
+    int rc = finish(s, wait, &batch);
+    if (rc == 0) {
         return false;
     }
-    list_join(&s->done, batch.first, batch.last, batch.count);
+    if (rc < 0) {
+        s->batch_retries++;
+        while (s->flight_count > 0) {
+            struct list behind;
+            rc = finish(s, true, &behind);
+            assert(rc < 0);
+            list_join(&batch, behind.first, behind.last, behind.count);
+        }
+        pthread_mutex_unlock(&s->mutex);
+        run_batch(s, &batch);
+        pthread_mutex_lock(&s->mutex);
+    }
+    *done = give_back(s, &batch) || *done;
     return true;
 }
 
-/* Waits for requests, or for the end; the mutex is held. */
-static void wait_for_requests(struct sequencer *s)
+/* Those flights that can be finished without waiting, or all. */
+static bool land_flights(struct sequencer *s, bool all)
 {
-    struct timespec rest;
-    if (s->queued.first != NULL || s->stop || s->fail_parked) {
-        return;
+    bool done = false;
+    s->flight_ready = false;
+    while (s->flight_count > 0 && land(s, all, &done)) {
+        continue;
     }
-    clock_gettime(CLOCK_MONOTONIC, &rest);
-    rest.tv_nsec += REST_MS * 1000000;
-    rest.tv_sec += rest.tv_nsec / 1000000000;
-    rest.tv_nsec %= 1000000000;
-    while (s->queued.first == NULL && !s->stop && !s->fail_parked) {
-        s->idle = true;
-        if (!s->in_run) {
-            pthread_cond_wait(&s->queued_cond, &s->mutex);
-        } else if (pthread_cond_timedwait(&s->queued_cond, &s->mutex, &rest) == ETIMEDOUT) {
-            end_run(s);
-        }
+    return done;
+}
+
+/* Runs the next batch and does not wait for its commit, if the store can do that. As serve_batch;
+ * where it can not, it is done all the same. */
+static bool launch_batch(struct sequencer *s)
+{
+    struct list batch = take_batch(s);
+    struct ls_error error;
+    pthread_mutex_unlock(&s->mutex);
+    mark_steps(batch.first);
+    int rc = coordinator_begin_ahead(s->coordinator, s->now_ns(s->now_context), &error);
+    rc = rc < 0 ? rc : apply_all(s->coordinator, batch.first, &error);
+    uint64_t begun_us = monotonic_us();
+    rc = rc < 0 ? rc : coordinator_submit(s->coordinator, on_flight, s, &error);
+    uint64_t took_us = monotonic_us() - begun_us;
+    if (rc < 0) {
+        forget_steps(batch.first);
     }
-    s->idle = false;
+    pthread_mutex_lock(&s->mutex);
+    if (rc == 0) {
+        s->flights[s->flight_count++] = (struct flight){batch, begun_us};
+        return false;
+    }
+    bool done = land_flights(s, true);
+    if (rc < 0) {
+        s->batch_retries++;
+        pthread_mutex_unlock(&s->mutex);
+        run_batch(s, &batch);
+        pthread_mutex_lock(&s->mutex);
+    } else {
+        s->batch_commit_us += took_us;
+    }
+    return give_back(s, &batch) || done;
 }
 
 /* As serve_batch: what is parked when the end is near fails without a batch. */
@@ -401,17 +510,73 @@ static bool serve_parked(struct sequencer *s)
     return true;
 }
 
+/* How many must be queued for the thread to run a batch. With commits under way a small one waits
+ * for more. */
+static size_t enough(const struct sequencer *s)
+{
+    if (s->flight_count == STORE_FLIGHTS_MAX) {
+        return SIZE_MAX;
+    }
+    return s->flight_count == 0 ? 1 : FLIGHT_REQUESTS_MIN;
+}
+
+static bool has_work(const struct sequencer *s)
+{
+    return s->flight_ready || s->fail_parked || s->queued.count >= enough(s) ||
+           (s->stop && s->flight_count == 0);
+}
+
+/* Waits for requests, for flights, or for the end; the mutex is held. */
+static void wait_for_work(struct sequencer *s)
+{
+    struct timespec rest;
+    if (has_work(s)) {
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &rest);
+    rest.tv_nsec += REST_MS * 1000000;
+    rest.tv_sec += rest.tv_nsec / 1000000000;
+    rest.tv_nsec %= 1000000000;
+    while (!has_work(s)) {
+        s->wake_at = enough(s);
+        if (!s->in_run || s->flight_count > 0) {
+            pthread_cond_wait(&s->queued_cond, &s->mutex);
+        } else if (pthread_cond_timedwait(&s->queued_cond, &s->mutex, &rest) == ETIMEDOUT) {
+            end_run(s);
+        }
+    }
+    s->wake_at = 0;
+}
+
+/* Does what is to be done next: false where that is to end. *done as from serve_batch. */
+static bool serve_next(struct sequencer *s, bool *done)
+{
+    *done = false;
+    if (s->flight_ready) {
+        *done = land_flights(s, false);
+    } else if (s->fail_parked) {
+        *done = serve_parked(s);
+    } else if (s->queued.first == NULL) {
+        return false;
+    } else {
+        begin_run(s);
+        *done = s->flight_count > 0 || s->queued.count >= FLIGHT_REQUESTS_MIN ? launch_batch(s)
+                                                                              : serve_batch(s);
+    }
+    return true;
+}
+
 static void *serve(void *argument)
 {
     struct sequencer *s = argument;
+    bool done;
     pthread_mutex_lock(&s->mutex);
     for (;;) {
-        wait_for_requests(s);
-        if (s->queued.first == NULL && !s->fail_parked) {
+        wait_for_work(s);
+        if (!serve_next(s, &done)) {
             break;
         }
-        begin_run(s);
-        if (s->fail_parked ? serve_parked(s) : serve_batch(s)) {
+        if (done) {
             pthread_mutex_unlock(&s->mutex);
             s->on_done(s->on_done_context);
             pthread_mutex_lock(&s->mutex);
@@ -465,8 +630,8 @@ void sequencer_submit(struct sequencer *s, struct request *first, struct request
     last->next = NULL;
     pthread_mutex_lock(&s->mutex);
     list_join(&s->queued, first, last, count);
-    bool wake = s->idle;
-    s->idle = false;
+    bool wake = s->wake_at > 0 && s->queued.count >= s->wake_at;
+    s->wake_at = wake ? 0 : s->wake_at;
     pthread_mutex_unlock(&s->mutex);
     if (wake) {
         pthread_cond_signal(&s->queued_cond);

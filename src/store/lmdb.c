@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The LMDB driver: transactions, get, put, del, and the table of its functions. Opening is in
- * lmdb_open.c, cursors in lmdb_scan.c, limits in lmdb_space.c, waking in wake.c, the order of
+ * lmdb_open.c, commits in flight in lmdb_pipe.c, cursors in lmdb_scan.c, limits in lmdb_space.c, waking in wake.c, the order of
  * writers in turn.c.
  *
  * What makes it quick: a read transaction is an old one renewed, with its slot in LMDB's table;
@@ -141,7 +141,7 @@ static void give_idle(struct lmdb_env *env, struct store_txn *txn)
     }
 }
 
-static int begin_read(struct lmdb_store *store, struct store_txn **out, struct ls_error *error)
+int lmdb_begin_read(struct lmdb_store *store, struct store_txn **out, struct ls_error *error)
 {
     struct lmdb_env *env = store->env;
     struct store_txn *txn = take_idle(env);
@@ -179,41 +179,51 @@ void lmdb_set_sync(struct lmdb_env *env, bool sync)
     }
 }
 
+int lmdb_begin_in_turn(struct store_txn *txn, struct store_txn **out, struct ls_error *error)
+{
+    struct lmdb_env *env = txn->store->env;
+    int result = mdb_txn_begin(env->mdb, NULL, 0, &txn->mdb);
+    if (result != 0) {
+        result = lmdb_fail(error, result, env, "cannot begin to write");
+        goto fail;
+    }
+    result = lmdb_log_enter(txn, error);
+    if (result != 0) {
+        mdb_txn_abort(txn->mdb);
+        goto fail;
+    }
+    *out = txn;
+    return 0;
+fail:
+    turn_give(&env->turn);
+    free(txn);
+    return result;
+}
+
 static int begin_write(struct lmdb_store *store, struct store_txn **out, struct ls_error *error)
 {
-    struct lmdb_env *env = store->env;
-    if (store->read_only) {
-        return error_set(error, LS_EREADONLY, 0, "the store was opened for reading only");
-    }
     struct store_txn *txn = calloc(1, sizeof *txn);
     if (txn == NULL) {
         return error_code(error, LS_ENOMEM);
     }
-    turn_take(&env->turn);
-    int result = mdb_txn_begin(env->mdb, NULL, 0, &txn->mdb);
-    if (result != 0) {
-        turn_give(&env->turn);
-        free(txn);
-        return lmdb_fail(error, result, env, "cannot begin to write");
-    }
     txn->store = store;
     txn->write = true;
-    result = lmdb_log_enter(txn, error);
-    if (result != 0) {
-        mdb_txn_abort(txn->mdb);
-        turn_give(&env->turn);
-        free(txn);
-        return result;
-    }
-    *out = txn;
-    return 0;
+    turn_take(&store->env->turn);
+    return lmdb_begin_in_turn(txn, out, error);
 }
 
 static int lmdb_begin(struct store *base, enum store_mode mode, struct store_txn **out,
                       struct ls_error *error)
 {
     struct lmdb_store *store = (struct lmdb_store *)base;
-    return mode == STORE_READ ? begin_read(store, out, error) : begin_write(store, out, error);
+    if (mode == STORE_READ) {
+        return lmdb_begin_read(store, out, error);
+    }
+    if (store->read_only) {
+        return error_set(error, LS_EREADONLY, 0, "the store was opened for reading only");
+    }
+    return mode == STORE_AHEAD ? lmdb_begin_ahead(store, out, error)
+                               : begin_write(store, out, error);
 }
 
 /* LMDB reuses what a commit freed only after the next one. Where somebody was refused and now may
@@ -251,15 +261,22 @@ static void lmdb_abort(struct store_txn *txn)
         give_idle(txn->store->env, txn);
         return;
     }
-    mdb_txn_abort(txn->mdb);
+    if (txn->ahead) {
+        lmdb_abort_ahead(txn);
+        return;
+    }
+    if (txn->mdb != NULL) {
+        mdb_txn_abort(txn->mdb);
+    }
     if (txn->room_with_next) {
         (void)commit_once_more(txn->store->env);
     }
     turn_give(&txn->store->env->turn);
+    lmdb_end_view(txn);
     free(txn);
 }
 
-static int lmdb_commit(struct store_txn *txn, struct ls_error *error)
+int lmdb_commit(struct store_txn *txn, struct ls_error *error)
 {
     struct lmdb_store *store = txn->store;
     struct lmdb_env *env = store->env;
@@ -268,14 +285,16 @@ static int lmdb_commit(struct store_txn *txn, struct ls_error *error)
         return 0;
     }
     bool changed = txn->edits > 0;
-    uint64_t number = mdb_txn_id(txn->mdb);
-    int code = changed ? lmdb_log_flush(txn, error) : 0;
+    int code = lmdb_ground(txn, error);
+    uint64_t number = code == 0 ? mdb_txn_id(txn->mdb) : 0;
+    if (code == 0 && changed) {
+        code = lmdb_log_flush(txn, error);
+    }
     if (code != 0) {
-        mdb_txn_abort(txn->mdb);
-        turn_give(&env->turn);
-        free(txn);
+        lmdb_abort(txn);
         return code;
     }
+    lmdb_end_view(txn);
     int result = mdb_txn_commit(txn->mdb);
     if (changed) {
         result = lmdb_log_committed(env, txn->logged, number, result);
@@ -302,7 +321,28 @@ static int lmdb_commit(struct store_txn *txn, struct ls_error *error)
 
 static uint64_t lmdb_number(struct store_txn *txn)
 {
-    return mdb_txn_id(txn->mdb);
+    return txn->mdb == NULL ? txn->number : mdb_txn_id(txn->mdb);
+}
+
+/* ---- reading in a transaction that is ahead ---- */
+
+void lmdb_end_view(struct store_txn *txn)
+{
+    if (txn->view != NULL) {
+        give_idle(txn->store->env, txn->view);
+        txn->view = NULL;
+    }
+}
+
+static int lmdb_earlier(struct store_txn *txn, struct store_txn **out, struct ls_error *error)
+{
+    if (!txn->write || (!txn->ahead && !txn->lost)) {
+        *out = txn;
+        return 0;
+    }
+    int result = txn->view == NULL ? lmdb_begin_read(txn->store, &txn->view, error) : 0;
+    *out = txn->view;
+    return result;
 }
 
 /* ---- records ---- */
@@ -340,9 +380,16 @@ static int lmdb_get(struct store_txn *txn, ls_bytes key, ls_bytes *value)
     if (dbi == LMDB_DBI_NONE) {
         return LS_ENOTFOUND;
     }
+    struct store_txn *from = txn;
+    int result = txn->ahead && !lmdb_is_pending(txn, lmdb_slot(*(const uint8_t *)key.data))
+                     ? lmdb_earlier(txn, &from, NULL)
+                     : lmdb_ground(txn, NULL);
+    if (result != 0) {
+        return result;
+    }
     MDB_val found;
     MDB_val wanted = val_of(key);
-    int result = mdb_get(txn->mdb, dbi, &wanted, &found);
+    result = mdb_get(from->mdb, dbi, &wanted, &found);
     if (result == MDB_NOTFOUND) {
         return LS_ENOTFOUND;
     }
@@ -365,48 +412,74 @@ static int append(struct store_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *val
     return mdb_cursor_put(*cursor, key, value, MDB_APPEND);
 }
 
+int lmdb_edit(struct store_txn *txn, const struct redo_edit *edit)
+{
+    MDB_dbi dbi = dbi_of(txn, edit->key);
+    MDB_val key = val_of(edit->key);
+    MDB_val value = val_of(edit->value);
+    switch (edit->operation) {
+    case REDO_PUT:
+        return mdb_put(txn->mdb, dbi, &key, &value, 0);
+    case REDO_APPEND:
+        return append(txn, dbi, &key, &value);
+    case REDO_DEL:
+        return mdb_del(txn->mdb, dbi, &key, NULL);
+    }
+    return MDB_BAD_VALSIZE;
+}
+
+void lmdb_edited(struct store_txn *txn, const struct redo_edit *edit)
+{
+    txn->edits++;
+    txn->changes += edit->operation != REDO_APPEND;
+    txn->slots |= 1u << lmdb_slot(*(const uint8_t *)edit->key.data);
+    lmdb_log_edit(txn, edit);
+}
+
 static int lmdb_put(struct store_txn *txn, ls_bytes key, ls_bytes value, bool at_end,
                     struct ls_error *error)
 {
     assert(txn->write);
-    MDB_dbi dbi = dbi_of(txn, key);
-    if (dbi == LMDB_DBI_NONE) {
+    struct redo_edit edit = {at_end ? REDO_APPEND : REDO_PUT, key, value};
+    if (dbi_of(txn, key) == LMDB_DBI_NONE) {
         return refuse_key(key, error);
     }
-    MDB_val wanted = val_of(key);
-    MDB_val content = val_of(value);
-    int result =
-        at_end ? append(txn, dbi, &wanted, &content) : mdb_put(txn->mdb, dbi, &wanted, &content, 0);
-    if (result == MDB_KEYEXIST) {
-        return error_set(error, LS_EINVAL, 0, "the appended key is not the greatest");
+    if (!txn->ahead || !lmdb_log_has_room(txn, &edit)) {
+        int code = lmdb_ground(txn, error);
+        if (code != 0) {
+            return code;
+        }
+        int result = lmdb_edit(txn, &edit);
+        if (result == MDB_KEYEXIST) {
+            return error_set(error, LS_EINVAL, 0, "the appended key is not the greatest");
+        }
+        if (result != 0) {
+            return lmdb_fail(error, result, txn->store->env, "cannot put");
+        }
     }
-    if (result != 0) {
-        return lmdb_fail(error, result, txn->store->env, "cannot put");
-    }
-    txn->edits++;
-    txn->changes += !at_end;
-    lmdb_log_edit(txn, at_end ? REDO_APPEND : REDO_PUT, key, value);
+    lmdb_edited(txn, &edit);
     return 0;
 }
 
 static int lmdb_del(struct store_txn *txn, ls_bytes key, struct ls_error *error)
 {
     assert(txn->write);
-    MDB_dbi dbi = dbi_of(txn, key);
-    if (dbi == LMDB_DBI_NONE) {
+    struct redo_edit edit = {.operation = REDO_DEL, .key = key};
+    if (dbi_of(txn, key) == LMDB_DBI_NONE) {
         return refuse_key(key, error);
     }
-    MDB_val wanted = val_of(key);
-    int result = mdb_del(txn->mdb, dbi, &wanted, NULL);
+    int code = lmdb_ground(txn, error);
+    if (code != 0) {
+        return code;
+    }
+    int result = lmdb_edit(txn, &edit);
     if (result == MDB_NOTFOUND) {
         return error_code(error, LS_ENOTFOUND);
     }
     if (result != 0) {
         return lmdb_fail(error, result, txn->store->env, "cannot delete");
     }
-    txn->edits++;
-    txn->changes++;
-    lmdb_log_edit(txn, REDO_DEL, key, (ls_bytes){0});
+    lmdb_edited(txn, &edit);
     return 0;
 }
 
@@ -418,6 +491,10 @@ static int lmdb_count(struct store_txn *txn, char category, uint64_t *out, struc
         return refuse_key((ls_bytes){&letter, 1}, error);
     }
     MDB_stat stat = {0};
+    int code = lmdb_ground(txn, error);
+    if (code != 0) {
+        return code;
+    }
     if (dbi != LMDB_DBI_NONE) {
         int result = mdb_stat(txn->mdb, dbi, &stat);
         if (result != 0) {
@@ -489,12 +566,12 @@ static void lmdb_wake_all(struct store *base)
     .close = lmdb_close, .begin = lmdb_begin, .get = lmdb_get, .put = lmdb_put, .del = lmdb_del,  \
     .room = lmdb_room, .scan = lmdb_scan, .next = lmdb_next, .drop = lmdb_drop,                   \
     .scan_end = lmdb_scan_end, .commit = lmdb_commit, .abort = lmdb_abort, .number = lmdb_number, \
-    .count = lmdb_count, .stat = lmdb_stat, .set_quota = lmdb_set_quota,                          \
-    .wake_word = lmdb_wake_word, .wake_wait = lmdb_wake_wait, .wake_all = lmdb_wake_all,          \
-    .run = lmdb_run
+    .submit = lmdb_submit, .finish = lmdb_finish, .earlier = lmdb_earlier, .count = lmdb_count,   \
+    .stat = lmdb_stat, .set_quota = lmdb_set_quota, .wake_word = lmdb_wake_word,                  \
+    .wake_wait = lmdb_wake_wait, .wake_all = lmdb_wake_all, .run = lmdb_run
 
 const struct store_driver store_lmdb = {
-    .version = 1, .name = "lmdb", .open = lmdb_open, LMDB_FUNCTIONS};
+    .version = 2, .name = "lmdb", .open = lmdb_open, LMDB_FUNCTIONS};
 
 const struct store_driver store_mem = {
-    .version = 1, .name = "mem", .open = lmdb_open_private, LMDB_FUNCTIONS};
+    .version = 2, .name = "mem", .open = lmdb_open_private, LMDB_FUNCTIONS};

@@ -28,6 +28,11 @@
 #define LMDB_READERS_MAX 1022
 #define LMDB_IDLE_MAX    64 /* reader slots kept ready in a process */
 
+#define LMDB_WRITERS 2 /* threads that write records of the log */
+
+/* The largest record of the log; above, writing twice costs more than a flush. */
+#define REDO_RECORD_SIZE_MAX ((size_t)960 << 10)
+
 /* The redo log as this process uses it; under LMDB's write lock. */
 struct lmdb_log {
     struct redo redo;
@@ -39,6 +44,47 @@ struct lmdb_log {
     uint64_t last_commit;      /* the number of this process's last */
     int streak;                /* flushed commits of LMDB in a row; negative: a pause */
     atomic_uint runs;          /* store_run */
+};
+
+enum lmdb_flight_state {
+    FLIGHT_NONE,
+    FLIGHT_QUEUED,
+    FLIGHT_WRITING,
+    FLIGHT_WRITTEN, /* or not: `result` */
+    FLIGHT_LANDED,
+    FLIGHT_LOST /* `error` */
+};
+
+/* A commit between lmdb_submit and lmdb_finish. */
+struct lmdb_flight {
+    atomic_int state; /* enum lmdb_flight_state */
+    int result;
+    struct ls_error error;
+    struct redo_record record;
+    uint64_t offset; /* of the record in the log */
+    uint64_t number;
+    uint64_t room_promised;
+    unsigned slots; /* the categories that it changes, a bit each */
+    void (*notify)(void *context);
+    void *context;
+};
+
+/* See lmdb_pipe.c. The mutex guards `first`, `count` and `stop`, and is held where a state changes
+ * up to FLIGHT_WRITTEN; the rest is the one thread's that commits ahead. */
+struct lmdb_pipe {
+    pthread_mutex_t mutex;
+    pthread_cond_t queued;
+    pthread_cond_t written;
+    struct lmdb_flight flights[STORE_FLIGHTS_MAX]; /* a ring, in the order of their commits */
+    unsigned first;
+    unsigned count;
+    bool stop;
+    unsigned thread_count;
+    pthread_t threads[LMDB_WRITERS];
+    struct lmdb_store *store; /* whose they are */
+    bool open;                /* a transaction is ahead, and not submitted yet */
+    bool turn;                /* the turn is held for them */
+    int64_t turn_ms;          /* since when */
 };
 
 struct lmdb_env {
@@ -75,6 +121,7 @@ struct lmdb_env {
     uint64_t ahead_used;    /* pages in use at the last write transaction of this process */
 
     struct lmdb_log log;
+    struct lmdb_pipe pipe;
 };
 
 struct lmdb_store {
@@ -90,17 +137,23 @@ struct store_txn {
     MDB_txn *mdb;
     struct store_txn *next_idle;
     bool write;
-    bool logged;            /* its edits are recorded, to be committed by the log */
-    uint64_t edits;         /* puts and deletes of any kind */
-    bool room_disk_full;    /* and no use to ask again in this transaction */
-    uint64_t changes;       /* puts and deletes, but for appends */
-    bool room_with_next;    /* refused, but what the last commit freed would be enough */
-    uint64_t room_used;     /* pages when the transaction began; 0: room was not asked for yet */
-    uint64_t room_limit;    /* pages, of map and quota */
-    uint64_t room_reserve;  /* pages */
-    uint64_t room_promised; /* bytes */
-    uint64_t room_run;      /* how long the runs were that room_free counts; 0: not counted */
-    uint64_t room_free;     /* pages */
+    bool logged;             /* its edits are recorded, to be committed by the log */
+    bool ahead;              /* they are nothing but recorded, and `mdb` is NULL */
+    bool lost;               /* was ahead, and cannot be made in LMDB; `mdb` may be NULL */
+    uint64_t number;         /* ahead: of the commit it will be */
+    unsigned slots;          /* that it changed, a bit each */
+    struct store_txn *view;  /* ahead: what it reads from, NULL before it does */
+    uint64_t edits;          /* puts and deletes of any kind */
+    bool room_disk_full;     /* and no use to ask again in this transaction */
+    uint64_t changes;        /* puts and deletes, but for appends */
+    bool room_with_next;     /* refused, but what the last commit freed would be enough */
+    uint64_t room_used;      /* pages when the transaction began; 0: room was not asked for yet */
+    uint64_t room_limit;     /* pages, of map and quota */
+    uint64_t room_reserve;   /* pages */
+    uint64_t room_promised;  /* bytes */
+    uint64_t room_in_flight; /* bytes that were promised to those in flight */
+    uint64_t room_run;       /* how long the runs were that room_free counts; 0: not counted */
+    uint64_t room_free;      /* pages */
     MDB_cursor *appenders[LMDB_SLOTS]; /* opened with the first append, closed by LMDB */
 };
 
@@ -109,6 +162,18 @@ uint8_t lmdb_slot(uint8_t category);
 
 /* The LS_E code of what LMDB or the system returned, with a sentence: "<doing>: <why>". */
 int lmdb_fail(struct ls_error *error, int result, const struct lmdb_env *env, const char *doing);
+
+/* The rest of beginning a write transaction, whose turn it is: 0 with *out set; on failure it is
+ * freed and the turn given away. */
+int lmdb_begin_in_turn(struct store_txn *txn, struct store_txn **out, struct ls_error *error);
+int lmdb_begin_read(struct lmdb_store *store, struct store_txn **out, struct ls_error *error);
+int lmdb_commit(struct store_txn *txn, struct ls_error *error);
+/* Makes an edit in LMDB's transaction, and nothing else. LMDB's result. */
+int lmdb_edit(struct store_txn *txn, const struct redo_edit *edit);
+/* Counts an edit that was made, and records it. */
+void lmdb_edited(struct store_txn *txn, const struct redo_edit *edit);
+/* Ends what a transaction that was ahead read from. */
+void lmdb_end_view(struct store_txn *txn);
 
 /* What LMDB's flags say of flushing; under the write lock. */
 void lmdb_set_sync(struct lmdb_env *env, bool sync);
@@ -139,8 +204,9 @@ void lmdb_log_close(struct lmdb_env *env);
  * this transaction is recorded. */
 int lmdb_log_enter(struct store_txn *txn, struct ls_error *error);
 /* Records an edit that was made. */
-void lmdb_log_edit(struct store_txn *txn, enum redo_operation operation, ls_bytes key,
-                   ls_bytes value);
+void lmdb_log_edit(struct store_txn *txn, const struct redo_edit *edit);
+/* Whether the record under way has room for it. */
+bool lmdb_log_has_room(const struct store_txn *txn, const struct redo_edit *edit);
 /* Before LMDB's commit of a transaction that changed something: flushes its record, or sees to it
  * that LMDB's commit flushes. */
 int lmdb_log_flush(struct store_txn *txn, struct ls_error *error);
@@ -154,6 +220,30 @@ int lmdb_log_settle(struct lmdb_env *env, struct ls_error *error);
 /* Begins no round for a while. */
 void lmdb_log_pause(struct lmdb_env *env);
 void lmdb_run(struct store *base, bool on);
+
+/* Pages that the commit of the record under way, with so many changes, writes, about; and whether
+ * the round has room for them. */
+uint64_t lmdb_log_pages(const struct lmdb_env *env, uint64_t changes);
+bool lmdb_log_has_pages(const struct lmdb_env *env, uint64_t pages);
+
+/* lmdb_pipe.c */
+void lmdb_pipe_init(struct lmdb_env *env);
+void lmdb_pipe_close(struct lmdb_env *env);
+/* A write transaction ahead of LMDB, or where that cannot be, like any other. */
+int lmdb_begin_ahead(struct lmdb_store *store, struct store_txn **out, struct ls_error *error);
+/* Makes LMDB's transaction of one that is ahead; nothing for one that is not. LS_ERETRY where a
+ * commit before it was lost; after any failure it can only be aborted. */
+int lmdb_ground(struct store_txn *txn, struct ls_error *error);
+/* Whether a category has edits that LMDB does not have yet, as a transaction that is ahead sees it.
+ */
+bool lmdb_is_pending(const struct store_txn *txn, uint8_t slot);
+/* The vtable's. */
+int lmdb_submit(struct store_txn *txn, void (*notify)(void *context), void *context,
+                struct ls_error *error);
+int lmdb_finish(struct store *base, bool wait, struct ls_error *error);
+void lmdb_abort_ahead(struct store_txn *txn);
+/* What lmdb_room promised to those in flight. */
+uint64_t lmdb_promised_in_flight(struct lmdb_env *env);
 
 /* lmdb_recover.c. While the directory is locked. */
 struct lmdb_recovery {

@@ -39,7 +39,6 @@
 #define ROUND_BYTES_MAX (UINT64_C(16) << 20) /* written to the data file in a round */
 #define PAGES_A_COMMIT  8                    /* besides the leaves that are added or changed */
 #define SEND_PAGES      256                  /* sent to the disk at a time, ahead of the flush */
-#define RECORD_SIZE_MAX ((size_t)960 << 10)  /* above, writing twice costs more than a flush */
 #define SPACE_FACTOR    4 /* the disk has room for so many logs, or none is made */
 #define META_PAGES      2
 
@@ -177,21 +176,24 @@ int lmdb_log_enter(struct store_txn *txn, struct ls_error *error)
     if (txn->logged) {
         redo_record_reset(&log->record);
         /* All at once: memory that is not touched is not taken, and nothing is left of growing. */
-        txn->logged = redo_record_reserve(&log->record, RECORD_SIZE_MAX) == 0;
+        txn->logged = redo_record_reserve(&log->record, REDO_RECORD_SIZE_MAX) == 0;
     }
     lmdb_set_sync(env, !txn->logged && txn->store->sync);
     return 0;
 }
 
-void lmdb_log_edit(struct store_txn *txn, enum redo_operation operation, ls_bytes key,
-                   ls_bytes value)
+bool lmdb_log_has_room(const struct store_txn *txn, const struct redo_edit *edit)
+{
+    return redo_record_fits(&txn->store->env->log.record, edit, REDO_RECORD_SIZE_MAX);
+}
+
+void lmdb_log_edit(struct store_txn *txn, const struct redo_edit *edit)
 {
     if (!txn->logged) {
         return;
     }
-    struct redo_edit edit = {operation, key, value};
     struct lmdb_log *log = &txn->store->env->log;
-    if (redo_record_add(&log->record, &edit, RECORD_SIZE_MAX) != 0) {
+    if (redo_record_add(&log->record, edit, REDO_RECORD_SIZE_MAX) != 0) {
         /* What does not fit is committed without the log, and so may be what follows. */
         txn->logged = false;
         log->streak = least(log->streak, 0);
@@ -244,12 +246,22 @@ static bool begin_round(struct store_txn *txn)
     return good;
 }
 
+uint64_t lmdb_log_pages(const struct lmdb_env *env, uint64_t changes)
+{
+    return redo_record_space(&env->log.record, 0) / env->page_size + changes + PAGES_A_COMMIT;
+}
+
+bool lmdb_log_has_pages(const struct lmdb_env *env, uint64_t pages)
+{
+    return (env->log.pages + pages) * env->page_size <= ROUND_BYTES_MAX;
+}
+
 /* Whether the round that is this process's ends before this transaction. */
 static bool round_is_over(const struct store_txn *txn)
 {
     const struct lmdb_env *env = txn->store->env;
     const struct lmdb_log *log = &env->log;
-    return !txn->logged || log->pages * env->page_size > ROUND_BYTES_MAX ||
+    return !txn->logged || !lmdb_log_has_pages(env, 0) ||
            log->redo.offset + redo_record_space(&log->record, 0) > log->redo.capacity;
 }
 
@@ -270,8 +282,7 @@ int lmdb_log_flush(struct store_txn *txn, struct ls_error *error)
         }
     }
     if (txn->logged) {
-        log->pages += redo_record_space(&log->record, 0) / env->page_size + lmdb_copied_pages(txn) +
-                      PAGES_A_COMMIT;
+        log->pages += lmdb_log_pages(env, lmdb_copied_pages(txn));
     }
     lmdb_set_sync(env, !txn->logged && txn->store->sync);
     return result;

@@ -210,6 +210,7 @@ static void unlock_directory(int fd)
 
 static void env_free(struct lmdb_env *env)
 {
+    lmdb_pipe_close(env);
     lmdb_log_close(env);
     while (env->idle != NULL) {
         struct store_txn *txn = env->idle;
@@ -245,6 +246,7 @@ static struct lmdb_env *env_new(const char *directory)
     pthread_mutex_init(&env->idle_lock, NULL);
     turn_init(&env->turn);
     lmdb_log_init(env);
+    lmdb_pipe_init(env);
     return env;
 }
 

@@ -48,6 +48,10 @@ int lmdb_scan(struct store_txn *txn, ls_bytes from, ls_bytes to, bool backward,
     if (slot == LMDB_SLOT_NONE) {
         return error_set(error, LS_EKEY, 0, "a scan begins in no known category");
     }
+    int ground = lmdb_ground(txn, error);
+    if (ground != 0) {
+        return ground;
+    }
     struct store_cursor *cursor = malloc(sizeof *cursor);
     if (cursor == NULL) {
         return error_code(error, LS_ENOMEM);
@@ -186,9 +190,9 @@ int lmdb_drop(struct store_cursor *cursor, struct ls_error *error)
     if (result != 0) {
         return lmdb_fail(error, result, txn->store->env, "cannot delete");
     }
-    txn->changes++;
-    cursor->edits = ++txn->edits;
-    lmdb_log_edit(txn, REDO_DEL, key_bytes(&cursor->at), (ls_bytes){0});
+    struct redo_edit edit = {.operation = REDO_DEL, .key = key_bytes(&cursor->at)};
+    lmdb_edited(txn, &edit);
+    cursor->edits = txn->edits;
     return 0;
 }
 

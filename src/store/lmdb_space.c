@@ -196,7 +196,7 @@ uint64_t lmdb_copied_pages(const struct store_txn *txn)
 /* Pages for all that was promised: half as much again, for pages that are not full. */
 static uint64_t pages_for(const struct store_txn *txn, uint64_t copied)
 {
-    uint64_t bytes = txn->room_promised;
+    uint64_t bytes = txn->room_promised + txn->room_in_flight;
     return (bytes + bytes / 2) / txn->store->env->page_size + copied + PAGES_PER_COMMIT;
 }
 
@@ -224,6 +224,7 @@ static void begin_room(struct store_txn *txn)
     lmdb_write_ahead(env, txn->room_used);
     txn->room_limit = least(env->map_pages, quota_pages(txn->store));
     txn->room_reserve = reserve_of(env, txn->room_limit);
+    txn->room_in_flight = txn->ahead ? lmdb_promised_in_flight(env) : 0;
 }
 
 /* Near a limit, or near the end of what is allocated. */
@@ -291,7 +292,11 @@ int lmdb_room(struct store_txn *txn, enum store_room room, size_t bytes, struct 
     if (wanted <= txn->room_limit && (wanted <= env->allocated_pages || env->no_fallocate)) {
         return 0;
     }
-    int result = room_slowly(txn, room, bytes, error);
+    int result = lmdb_ground(txn, error);
+    if (result == 0 && txn->room_used == 0) {
+        begin_room(txn);
+    }
+    result = result != 0 ? result : room_slowly(txn, room, bytes, error);
     if (result != 0) {
         txn->room_promised -= bytes;
     }

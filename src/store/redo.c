@@ -114,6 +114,14 @@ static void add(struct redo_record *record, const void *data, size_t size)
     }
 }
 
+bool redo_record_fits(const struct redo_record *record, const struct redo_edit *edit,
+                      size_t size_max)
+{
+    return edit->key.size <= UINT16_MAX && edit->value.size <= size_max &&
+           record->size + sizeof(struct edit_header) + edit->key.size + edit->value.size <=
+               size_max;
+}
+
 int redo_record_add(struct redo_record *record, const struct redo_edit *edit, size_t size_max)
 {
     struct edit_header header = {
@@ -121,8 +129,7 @@ int redo_record_add(struct redo_record *record, const struct redo_edit *edit, si
         .key_size = (uint16_t)edit->key.size,
         .operation = (uint8_t)edit->operation,
     };
-    if (edit->key.size > UINT16_MAX || edit->value.size > size_max ||
-        record->size + sizeof header + edit->key.size + edit->value.size > size_max) {
+    if (!redo_record_fits(record, edit, size_max)) {
         return LS_ETOOBIG;
     }
     if (redo_record_reserve(record, sizeof header + edit->key.size + edit->value.size) != 0) {
@@ -132,6 +139,28 @@ int redo_record_add(struct redo_record *record, const struct redo_edit *edit, si
     add(record, edit->key.data, edit->key.size);
     add(record, edit->value.data, edit->value.size);
     return 0;
+}
+
+/* The edit at `at`; where the one behind it begins. */
+static const uint8_t *edit_at(const uint8_t *at, struct redo_edit *edit)
+{
+    struct edit_header header;
+    memcpy(&header, at, sizeof header);
+    at += sizeof header;
+    edit->operation = (enum redo_operation)header.operation;
+    edit->key = bytes_of(at, header.key_size);
+    edit->value = bytes_of(at + header.key_size, header.value_size);
+    return at + header.key_size + header.value_size;
+}
+
+int redo_record_edit(const struct redo_record *record, size_t *at, struct redo_edit *edit)
+{
+    const uint8_t *edits = record->data + sizeof(struct header);
+    if (*at >= record->size - sizeof(struct header)) {
+        return 0;
+    }
+    *at = (size_t)(edit_at(edits + *at, edit) - edits);
+    return 1;
 }
 
 uint64_t redo_record_space(const struct redo_record *record, size_t more)
@@ -236,9 +265,8 @@ void redo_close(struct redo *redo)
     }
 }
 
-/* Writes the record where it goes; its header's sizes and body are set. */
-static int write_record(struct redo *redo, struct redo_record *record, uint32_t meta_size,
-                        struct ls_error *error)
+/* Gives the record its header and its place; its edits, and meta pages, are in it. */
+static uint64_t place(struct redo *redo, struct redo_record *record, uint32_t meta_size)
 {
     struct header header = {
         .magic = REDO_MAGIC,
@@ -250,17 +278,28 @@ static int write_record(struct redo *redo, struct redo_record *record, uint32_t 
         .body_check = hash64(record->data + sizeof header, record->size - sizeof header, 0),
     };
     uint64_t space = blocks(record->size);
-    assert(redo->fd >= 0 && space <= record->capacity && redo->offset + space <= redo->capacity);
+    uint64_t offset = redo->offset;
+    assert(redo->fd >= 0 && space <= record->capacity && offset + space <= redo->capacity);
     header.check = header_check(&header, redo->chain);
     memcpy(record->data, &header, sizeof header);
     memset(record->data + record->size, 0, space - record->size);
-    if (!write_whole(redo->fd, record->data, space, redo->offset)) {
-        return fail("write", error);
-    }
     redo->chain = header.check;
     redo->offset += space;
     redo->sequence++;
-    return 0;
+    return offset;
+}
+
+void redo_place(struct redo *redo, struct redo_record *record, uint64_t *offset)
+{
+    assert(redo->sequence > 0);
+    *offset = place(redo, record, 0);
+}
+
+int redo_write(const struct redo *redo, const struct redo_record *record, uint64_t offset,
+               struct ls_error *error)
+{
+    return write_whole(redo->fd, record->data, blocks(record->size), offset) ? 0
+                                                                             : fail("write", error);
 }
 
 static void rewind_to(struct redo *redo, uint64_t round)
@@ -280,13 +319,14 @@ int redo_begin(struct redo *redo, uint64_t round, struct redo_record *record, ls
     }
     add(record, metas.data, metas.size);
     rewind_to(redo, round);
-    return write_record(redo, record, (uint32_t)metas.size, error);
+    return redo_write(redo, record, place(redo, record, (uint32_t)metas.size), error);
 }
 
 int redo_append(struct redo *redo, struct redo_record *record, struct ls_error *error)
 {
-    assert(redo->sequence > 0);
-    return write_record(redo, record, 0, error);
+    uint64_t offset;
+    redo_place(redo, record, &offset);
+    return redo_write(redo, record, offset, error);
 }
 
 int redo_clear(struct redo *redo, uint64_t round, struct ls_error *error)
@@ -295,7 +335,7 @@ int redo_clear(struct redo *redo, uint64_t round, struct ls_error *error)
     struct redo_record empty = {.data = block, .capacity = sizeof block};
     redo_record_reset(&empty);
     rewind_to(redo, round);
-    return write_record(redo, &empty, 0, error);
+    return redo_write(redo, &empty, place(redo, &empty, 0), error);
 }
 
 /* ---- reading ---- */
@@ -448,16 +488,10 @@ ls_bytes redo_reader_metas(const struct redo_reader *reader)
 
 int redo_reader_edit(struct redo_reader *reader, struct redo_edit *edit)
 {
-    struct edit_header header;
     if (reader->at >= reader->body.size - reader->meta_size) {
         return 0;
     }
-    const uint8_t *at = reader->body.data + reader->at;
-    memcpy(&header, at, sizeof header);
-    edit->operation = (enum redo_operation)header.operation;
-    edit->key = bytes_of(at + sizeof header, header.key_size);
-    edit->value = bytes_of(at + sizeof header + header.key_size, header.value_size);
-    reader->at += sizeof header + header.key_size + header.value_size;
+    reader->at = (size_t)(edit_at(reader->body.data + reader->at, edit) - reader->body.data);
     return 1;
 }
 

@@ -58,6 +58,13 @@ int redo_record_reserve(struct redo_record *record, size_t extra);
 /* Adds an edit: 0, LS_ENOMEM, or LS_ETOOBIG where the record would be larger than `size_max`. */
 int redo_record_add(struct redo_record *record, const struct redo_edit *edit, size_t size_max);
 
+bool redo_record_fits(const struct redo_record *record, const struct redo_edit *edit,
+                      size_t size_max);
+
+/* The edit at *at, which is 0 for the first, and moves on: 1, or 0 behind the last. Only while the
+ * record has no meta pages. The bytes are the record's. */
+int redo_record_edit(const struct redo_record *record, size_t *at, struct redo_edit *edit);
+
 /* Bytes that a record takes in the file, with `more` bytes added to it. */
 uint64_t redo_record_space(const struct redo_record *record, size_t more);
 
@@ -73,6 +80,14 @@ int redo_begin(struct redo *redo, uint64_t round, struct redo_record *record, ls
 
 /* Appends to the round; durable when it returns 0. The record must fit (redo_record_space). */
 int redo_append(struct redo *redo, struct redo_record *record, struct ls_error *error);
+
+/* The two halves of redo_append: gives the record its place, at *offset, behind all that have one,
+ * and writes it there. Records that have their places may be written in any order, and by several
+ * threads at once; one is durable, and will be found again, once it and all before it are written.
+ * Where a write fails nobody can say what the round holds until redo_clear has succeeded. */
+void redo_place(struct redo *redo, struct redo_record *record, uint64_t *offset);
+int redo_write(const struct redo *redo, const struct redo_record *record, uint64_t offset,
+               struct ls_error *error);
 
 /* Makes the log empty, durably; its last round was `round`. */
 int redo_clear(struct redo *redo, uint64_t round, struct ls_error *error);

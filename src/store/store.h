@@ -27,7 +27,10 @@ struct store;
 struct store_txn;
 struct store_cursor;
 
-enum store_mode { STORE_READ, STORE_WRITE };
+enum store_mode { STORE_READ, STORE_WRITE, STORE_AHEAD };
+
+/* So many commits may be submitted and not finished. */
+#define STORE_FLIGHTS_MAX 3
 
 /* What a put is allowed to use. Near a limit (disk, map, quota) a reserve is kept back: what adds
  * is refused first, then what deletes (which adds to the log as well), and last what only frees. */
@@ -65,7 +68,10 @@ struct store_driver {
     /* Any thread, once, with every transaction ended. */
     void (*close)(struct store *store);
 
-    /* Any thread. Write mode waits for other writers. */
+    /* Any thread. Write mode waits for other writers. STORE_AHEAD: a write transaction that may
+     * begin while such, submitted before it on the same thread, are not finished; its puts come
+     * behind theirs. It is as any other, but for being dearer where it reads than where it only
+     * puts. While one is not finished its thread begins no STORE_WRITE. */
     int (*begin)(struct store *store, enum store_mode mode, struct store_txn **out,
                  struct ls_error *error);
 
@@ -99,6 +105,21 @@ struct store_driver {
     void (*scan_end)(struct store_cursor *cursor);
 
     int (*commit)(struct store_txn *txn, struct ls_error *error);
+
+    /* Instead of commit, for a STORE_AHEAD that changed something: 1 where it is committed, and so are all submitted before
+     * it; 0 where the commit is under way, and `notify` will be called once, on any thread and before
+     * `finish` returns, when that need not wait for it; else as commit. Until it is finished nobody sees it. NULL: the
+     * driver has no STORE_AHEAD. */
+    int (*submit)(struct store_txn *txn, void (*notify)(void *context), void *context,
+                  struct ls_error *error);
+    /* Finishes the oldest for which submit returned 0: 1, or what commit would return; all that
+     * were submitted after one that failed fail as well. 0 where there is none, or where it would
+     * have to wait and need not (`wait`). */
+    int (*finish)(struct store *store, bool wait, struct ls_error *error);
+    /* What a write transaction may read without waiting for those before it: *out sees a commit
+     * that may be as old as the last one finished. Borrowed, and gone with the transaction. NULL:
+     * the transaction itself will do. */
+    int (*earlier)(struct store_txn *txn, struct store_txn **out, struct ls_error *error);
     void (*abort)(struct store_txn *txn);
 
     /* The number of the commit that a transaction sees (read) or will be (write): two transactions

@@ -466,6 +466,19 @@ static void extension_settled(void *context, struct coordinator *c, bool committ
     publish(txn);
 }
 
+/* The index, and who waits, are changed only by what is committed. */
+static bool extension_can_wait(void *context)
+{
+    const struct txn *txn = context;
+    return !txn->touched && !txn->epoch_is_new && txn->over_count == 0;
+}
+
+static void extension_lost(void *context)
+{
+    struct txn *txn = context;
+    txn->stale = true;
+}
+
 static struct request *extension_woken(void *context, bool all)
 {
     struct txn *txn = context;
@@ -704,7 +717,9 @@ int txn_open(struct txn **out, struct sequencer *sequencer, const struct txn_opt
                                         .begin = extension_begin,
                                         .apply = extension_apply,
                                         .end = extension_end,
+                                        .can_wait = extension_can_wait,
                                         .settled = extension_settled,
+                                        .lost = extension_lost,
                                         .woken = extension_woken,
                                         .tick = extension_tick};
     sequencer_extend(sequencer, &txn->extension);
