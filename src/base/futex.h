@@ -3,6 +3,7 @@
 #define LS_BASE_FUTEX_H
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -11,25 +12,27 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Returns once the word is no longer `value`, or earlier: callers look again. */
-static inline void futex_wait(_Atomic uint32_t *word, uint32_t value)
+/* Sleeps while the word is `value`, until one of `bits` is woken, for at most `ms` (0: no limit);
+ * false where that time passed. May return earlier: callers look again. */
+static inline bool futex_wait(_Atomic uint32_t *word, uint32_t value, uint32_t bits, long ms)
 {
-    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-}
-
-/* The same for at most `ms`; false where that time passed. */
-static inline bool futex_wait_ms(_Atomic uint32_t *word, uint32_t value, long ms)
-{
-    struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    return syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &limit, NULL, 0) == 0 ||
+    struct timespec end;
+    if (ms > 0) {
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        end.tv_sec += ms / 1000;
+        end.tv_nsec += ms % 1000 * 1000000;
+        end.tv_sec += end.tv_nsec / 1000000000;
+        end.tv_nsec %= 1000000000;
+    }
+    return syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, ms > 0 ? &end : NULL, NULL,
+                   bits) == 0 ||
            errno != ETIMEDOUT;
 }
 
-/* Wakes one sleeper. The memory need not be the word's any longer: nobody, or somebody who will
- * look again, is then woken. */
-static inline void futex_wake(_Atomic uint32_t *word)
+/* Wakes all who sleep with one of `bits`. */
+static inline void futex_wake(_Atomic uint32_t *word, uint32_t bits)
 {
-    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bits);
 }
 
 #endif

@@ -27,7 +27,7 @@
 #define FLIGHT_REQUESTS_MIN 32
 
 /* For how long nothing was run before the store is told that writes have ceased. */
-#define REST_MS 5
+#define REST_MS 20
 
 /* How often the last thread out lets others in before it tells the store so. */
 #define REST_YIELDS 4
@@ -62,10 +62,12 @@ struct sequencer {
     size_t wake_at;    /* served: the thread waits until so many are queued; 0: it runs */
     struct flight flights[STORE_FLIGHTS_MAX]; /* served: batches submitted to the store, in order */
     unsigned flight_count;
-    bool flight_ready;  /* one of them may be finished without waiting */
-    bool in_run;        /* the store was told that writes follow each other */
-    atomic_uint inside; /* embedded: threads in sequencer_run */
-    uint64_t busy_us;   /* embedded: when a thread last led more than the extension's tick */
+    bool flight_ready;      /* one of them may be finished without waiting */
+    bool in_run;            /* the store was told that writes follow each other */
+    atomic_uint inside;     /* embedded: threads in sequencer_run */
+    atomic_uint entered;    /* embedded: times that threads went in */
+    _Atomic uint32_t wakes; /* embedded: what waiters sleep on */
+    uint64_t busy_us;       /* embedded: when a thread last led more than the extension's tick */
     bool stop;
     bool hurry;       /* nothing runs again */
     bool fail_parked; /* served: hurry was called, and what is parked did not fail yet */
@@ -653,15 +655,26 @@ struct request *sequencer_take(struct sequencer *s)
  * turn to run a batch for all that are queued. */
 struct waiter {
     _Atomic uint32_t state;
+    uint32_t bit; /* it is woken by; others may have the same */
 };
 
 enum { WAITER_SLEEPS, WAITER_LEADS, WAITER_DONE };
 
-static void waiter_wake(struct waiter *waiter, uint32_t state)
+/* Sets the state, after which the waiter may be gone, and gives its bit to wake it by. */
+static uint32_t waiter_set(struct waiter *waiter, uint32_t state)
 {
-    /* Once the state is set the waiter may be gone. */
+    uint32_t bit = waiter->bit;
     atomic_store_explicit(&waiter->state, state, memory_order_release);
-    futex_wake(&waiter->state);
+    return bit;
+}
+
+/* Wakes, all at once, those whose states were set. */
+static void wake_waiters(struct sequencer *s, uint32_t bits)
+{
+    if (bits != 0) {
+        atomic_fetch_add(&s->wakes, 1);
+        futex_wake(&s->wakes, bits);
+    }
 }
 
 /* Queues the extension's tick. True where nobody leads, so that the caller must. */
@@ -690,6 +703,7 @@ static bool queue_tick(struct sequencer *s)
 static bool waiter_sleep(struct sequencer *s, struct waiter *waiter)
 {
     for (;;) {
+        uint32_t wakes = atomic_load(&s->wakes);
         uint32_t state = atomic_load_explicit(&waiter->state, memory_order_acquire);
         if (state == WAITER_DONE) {
             return false;
@@ -699,8 +713,8 @@ static bool waiter_sleep(struct sequencer *s, struct waiter *waiter)
             return true;
         }
         if (s->extension == NULL) {
-            futex_wait(&waiter->state, WAITER_SLEEPS);
-        } else if (!futex_wait_ms(&waiter->state, WAITER_SLEEPS, TICK_MS) && queue_tick(s)) {
+            (void)futex_wait(&s->wakes, wakes, waiter->bit, 0);
+        } else if (!futex_wait(&s->wakes, wakes, waiter->bit, TICK_MS) && queue_tick(s)) {
             return true; /* whatever the state has become: it is looked at after that */
         }
     }
@@ -762,17 +776,14 @@ static bool lead(struct sequencer *s, struct waiter *mine)
     s->running = s->queued.first != NULL;
     bool more = s->running && next_leader == NULL;
     pthread_mutex_unlock(&s->mutex);
+    uint32_t bits = next_leader == NULL ? 0 : waiter_set(next_leader, WAITER_LEADS);
     for (struct request *request = done, *next; request != NULL; request = next) {
         next = request->next;
-        if (request->waiter == mine) {
-            atomic_store_explicit(&mine->state, WAITER_DONE, memory_order_relaxed);
-        } else {
-            waiter_wake(request->waiter, WAITER_DONE);
-        }
+        struct waiter *waiter = request->waiter;
+        uint32_t bit = waiter_set(waiter, WAITER_DONE);
+        bits |= waiter == mine ? 0 : bit;
     }
-    if (next_leader != NULL) {
-        waiter_wake(next_leader, WAITER_LEADS);
-    }
+    wake_waiters(s, bits);
     return more;
 }
 
@@ -797,8 +808,8 @@ static void leave(struct sequencer *s)
 int sequencer_run(struct sequencer *s, struct request *request)
 {
     assert(!s->started);
-    struct waiter mine = {WAITER_SLEEPS};
     atomic_fetch_add(&s->inside, 1);
+    struct waiter mine = {WAITER_SLEEPS, 1u << atomic_fetch_add(&s->entered, 1) % 32};
     request->waiter = &mine;
     pthread_mutex_lock(&s->mutex);
     list_push(&s->queued, request);

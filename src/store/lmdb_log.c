@@ -326,7 +326,6 @@ static void rest(struct lmdb_env *env)
         drop_pin(&env->log);
     }
     mdb_txn_abort(txn);
-    env->log.streak = least(env->log.streak, 0);
 }
 
 void lmdb_run(struct store *base, bool on)
