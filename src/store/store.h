@@ -106,10 +106,10 @@ struct store_driver {
 
     int (*commit)(struct store_txn *txn, struct ls_error *error);
 
-    /* Instead of commit, for a STORE_AHEAD that changed something: 1 where it is committed, and so are all submitted before
-     * it; 0 where the commit is under way, and `notify` will be called once, on any thread and before
-     * `finish` returns, when that need not wait for it; else as commit. Until it is finished nobody sees it. NULL: the
-     * driver has no STORE_AHEAD. */
+    /* Instead of commit, for a STORE_AHEAD that changed something: 1 where it is committed, and so
+     * are all submitted before it; 0 where the commit is under way, and `notify` will be called
+     * once, on any thread and before `finish` returns, when that need not wait for it; else as
+     * commit. Until it is durable nobody sees it. NULL: the driver has no STORE_AHEAD. */
     int (*submit)(struct store_txn *txn, void (*notify)(void *context), void *context,
                   struct ls_error *error);
     /* Finishes the oldest for which submit returned 0: 1, or what commit would return; all that

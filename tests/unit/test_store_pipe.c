@@ -115,6 +115,15 @@ static void assert_there(struct store *store, unsigned end)
     store->driver->abort(txn);
 }
 
+/* The thread sanitizer has no threads in children. */
+static void skip_where_children_have_no_threads(void)
+{
+    const char *sanitized = getenv("SANITIZED");
+    if (sanitized != NULL && strstr(sanitized, "thread") != NULL) {
+        skip();
+    }
+}
+
 /* A store in a round, with WARM_UP commits. */
 static struct store *warm(const struct fixture *f)
 {
@@ -138,7 +147,7 @@ static void cool(struct store *store)
 
 /* ---- order ---- */
 
-static void commits_land_in_their_order_and_are_seen_only_when_finished(void **state)
+static void commits_land_in_their_order(void **state)
 {
     struct fixture *f = *state;
     struct store *store = warm(f);
@@ -146,11 +155,11 @@ static void commits_land_in_their_order_and_are_seen_only_when_finished(void **s
     for (int round = 0; round < 50; round++) {
         for (unsigned i = 0; i < STORE_FLIGHTS_MAX; i++) {
             assert_int_equal(submit(store, next + i), 0);
-            assert_there(store, next);
         }
         for (unsigned i = 0; i < STORE_FLIGHTS_MAX; i++) {
             assert_int_equal(finish(store), 1);
-            assert_there(store, ++next);
+            next++;
+            assert_in_range(count(store, 'M'), next, next + STORE_FLIGHTS_MAX);
         }
         assert_int_equal(finish(store), 0);
     }
@@ -159,6 +168,23 @@ static void commits_land_in_their_order_and_are_seen_only_when_finished(void **s
     store = opened(f->directory);
     assert_there(store, next);
     store_close(store);
+}
+
+static void nobody_sees_a_commit_before_its_record_is_written(void **state)
+{
+    struct fixture *f = *state;
+    struct store *store = warm(f);
+    atomic_store(&pwrites_wait, 1);
+    for (unsigned i = 0; i < STORE_FLIGHTS_MAX; i++) {
+        assert_int_equal(submit(store, WARM_UP + i), 0);
+        assert_there(store, WARM_UP);
+    }
+    atomic_store(&pwrites_wait, 0);
+    for (unsigned i = 0; i < STORE_FLIGHTS_MAX; i++) {
+        assert_int_equal(finish(store), 1);
+    }
+    assert_there(store, WARM_UP + STORE_FLIGHTS_MAX);
+    cool(store);
 }
 
 static void one_that_need_not_wait_is_told_that_it_would(void **state)
@@ -387,6 +413,7 @@ static void a_record_that_cannot_be_written_is_lost_with_those_behind_it(void **
 static void a_commit_that_fails_takes_those_behind_it_along_and_they_do_not_come_back(void **state)
 {
     struct fixture *f = *state;
+    skip_where_children_have_no_threads();
     pid_t child = new_child();
     if (child == 0) {
         struct store *store = warm(f);
@@ -434,6 +461,7 @@ static void one_behind_a_lost_commit_can_only_be_aborted(void **state)
 static void a_crash_leaves_the_first_of_what_was_in_flight_and_all_that_was_finished(void **state)
 {
     struct fixture *f = *state;
+    skip_where_children_have_no_threads();
     for (unsigned finished = 0; finished <= STORE_FLIGHTS_MAX; finished++) {
         snprintf(f->directory, sizeof f->directory, "%s/%u", f->scratch, finished);
         pid_t child = new_child();
@@ -516,7 +544,8 @@ static int tear_down_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(commits_land_in_their_order_and_are_seen_only_when_finished),
+        TEST(commits_land_in_their_order),
+        TEST(nobody_sees_a_commit_before_its_record_is_written),
         TEST(one_that_need_not_wait_is_told_that_it_would),
         TEST(the_numbers_of_transactions_go_on_as_if_each_were_committed),
         TEST(without_a_round_a_commit_is_made_at_once),
