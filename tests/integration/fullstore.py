@@ -42,10 +42,11 @@ class Filler:
         self.random = random.Random(seed)
         self.posts = {}   # clock: text
         self.objects = {}
+        self.versions = {}
         self.sent = 0
 
     def fill(self, limit=1 << 30):
-        """Posts and puts until all of a pipeline are refused; the last refusal."""
+        """Posts, puts and runs transactions until all of a pipeline are refused; the last refusal."""
         while True:
             batch = []
             for _ in range(8):
@@ -53,11 +54,13 @@ class Filler:
                 text = content(f"m{self.sent}", self.random.choice((50, 900, 9000, 20000)))
                 batch.append((f"k{self.sent}".encode(), text))
             commands = [command for key, text in batch for command in (
-                ["MSG.POST", "user", "-", "TEXT", text], ["OBJ.PUT", key, text])]
+                ["MSG.POST", "user", "-", "TEXT", text], ["OBJ.PUT", key, text],
+                ["TXN.RUN", 2, "PUT", key, text[:900], "INCRBY", "sum", len(text[:900])])]
             replies = self.client.pipeline(commands)
-            for (key, text), posted, put in zip(batch, replies[::2], replies[1::2]):
+            for (key, text), posted, put, ran in zip(batch, *(replies[i::3] for i in range(3))):
                 self.answered(posted, self.posts, posted, text)
                 self.answered(put, self.objects, key, (text.encode(), put))
+                self.answered(ran, self.versions, key, text[:900].encode())
             if all(isinstance(reply, Error) for reply in replies):
                 return replies[-1]
             assert self.sent < limit, "it never gets full"
@@ -85,6 +88,14 @@ class Filler:
         for key, (value, modified) in self.objects.items():
             found = self.client.must("OBJ.GET", key)
             assert found and (found[0], found[2]) == (value, modified), f"object {key}: {found}"
+        keys = sorted(self.versions)
+        for at in range(0, len(keys), 500):
+            some = keys[at:at + 500]
+            equal(self.client.must("TXN.GET", *some), [self.versions[key] for key in some],
+                  "what transactions wrote")
+        if keys:
+            total = sum(len(value) for value in self.versions.values())
+            equal(int(self.client.must("TXN.GET", "sum")[0]), total, "the sum of transactions")
 
     def free(self):
         """Deletes and trims while nothing can be added; each of them must go on."""
@@ -104,10 +115,14 @@ def full_and_free(given, server, *words):
     with server.client() as client:
         node = server.client()
         node.must("NODE.JOIN", "worker", "TTL", 600000)
+        tellers = server.client()
         filler = Filler(client, given.seed)
         for _ in range(2):
+            begun = tellers.must("TXN.BEGIN", "MAY", 1, "undecided")[0]
             reason = filler.fill(60000)
             refused(reason, "NOSPACE", *words)
+            refused(client.call("TXN.RUN", 1, "PUT", "large", "y" * 100000), "NOSPACE", *words)
+            equal(tellers.must("TXN.ABORT", begun), b"OK", "giving up on a full store")
             clock = client.must("CLOCK.GET")
             refused(client.call("MSG.POST", "user", "-", "TEXT", "y" * 100000), "NOSPACE", *words)
             equal(client.must("CLOCK.GET"), clock, "the clock after what was refused")
@@ -118,6 +133,7 @@ def full_and_free(given, server, *words):
             wait_until(filler.has_room, "room after deletes and a trim", 10)
             filler.verify()
         node.must("NODE.LEAVE")
+        tellers.close()
         return filler
 
 
