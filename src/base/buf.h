@@ -61,6 +61,30 @@ static inline bool bytes_begin_with(ls_bytes bytes, ls_bytes prefix)
            (prefix.size == 0 || memcmp(bytes.data, prefix.data, prefix.size) == 0);
 }
 
+static inline uint8_t ascii_lower(uint8_t byte)
+{
+    return byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte + 'a' - 'A') : byte;
+}
+
+/* Whether the bytes are the word, ASCII letters in either case. Inline, so that with a literal its
+ * size and which of its bytes are letters are known when this is compiled. */
+static inline bool bytes_are_word(ls_bytes bytes, const char *word)
+{
+    const uint8_t *at = bytes.data;
+    size_t size = strlen(word);
+    if (bytes.size != size) {
+        return false;
+    }
+    for (size_t i = 0; i < size; i++) {
+        uint8_t lower = ascii_lower((uint8_t)word[i]);
+        uint8_t case_bit = lower >= 'a' && lower <= 'z' ? 'a' - 'A' : 0;
+        if ((at[i] | case_bit) != lower) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static inline void put_be64(uint8_t out[8], uint64_t value)
 {
     for (int i = 7; i >= 0; i--) {

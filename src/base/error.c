@@ -5,6 +5,7 @@
  */
 #include "base/error.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,7 +73,15 @@ int error_set(struct ls_error *error, int code, uint64_t number, const char *for
 
 int error_code(struct ls_error *error, int code)
 {
-    return error_set(error, code, 0, "%s", ls_strerror(code));
+    const char *sentence = ls_strerror(code);
+    size_t size = strlen(sentence) + 1;
+    if (error != NULL) {
+        assert(size <= sizeof error->text);
+        error->code = code;
+        error->number = 0;
+        memcpy(error->text, sentence, size); /* "not found" is an answer like any other */
+    }
+    return code;
 }
 
 const char *error_word(int code)

@@ -292,8 +292,12 @@ static int put_string(struct buf *out, enum cbor_item_kind kind, ls_bytes value)
     if (rc != 0) {
         return rc;
     }
-    (void)put_head(out, kind, value.size);
-    return buf_append(out, value.data, value.size);
+    out->size += cbor_write_head(out->data + out->size, kind, value.size);
+    if (value.size > 0) {
+        memcpy(out->data + out->size, value.data, value.size);
+        out->size += value.size;
+    }
+    return 0;
 }
 
 int cbor_put_uint(struct buf *out, uint64_t value)

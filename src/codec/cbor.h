@@ -71,26 +71,28 @@ static inline size_t cbor_write_head(uint8_t *out, enum cbor_item_kind kind, uin
 {
     uint8_t major = (uint8_t)(kind << 5);
     size_t size = cbor_head_size(argument);
-    switch (size) {
+    uint8_t bytes[8];
+    put_be64(bytes, argument);
+    switch (size) { /* copies of a constant size are one store each */
     case 1:
         out[0] = (uint8_t)(major | argument);
         break;
     case 2:
         out[0] = major | 24;
+        out[1] = bytes[7];
         break;
     case 3:
         out[0] = major | 25;
+        memcpy(out + 1, bytes + 6, 2);
         break;
     case 5:
         out[0] = major | 26;
+        memcpy(out + 1, bytes + 4, 4);
         break;
     default:
         out[0] = major | 27;
+        memcpy(out + 1, bytes, 8);
         break;
-    }
-    for (size_t i = size - 1; i > 0; i--) {
-        out[i] = (uint8_t)argument;
-        argument >>= 8;
     }
     return size;
 }

@@ -469,7 +469,7 @@ static int dispatch(struct coordinator *c, struct request *request)
 int coordinator_apply(struct coordinator *c, struct request *request)
 {
     assert(c->txn != NULL && !c->broken && request->error != NULL);
-    struct state before = c->now;
+    uint64_t clock = c->now.clock; /* the rest changes only with puts */
     bool changed = c->changed;
     c->puts = 0;
     request->again = false;
@@ -481,7 +481,7 @@ int coordinator_apply(struct coordinator *c, struct request *request)
         if (c->puts > 0) {
             c->broken = true;
         } else {
-            c->now = before;
+            c->now.clock = clock;
             c->changed = changed;
         }
     }

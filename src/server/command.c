@@ -118,11 +118,18 @@ static void beat(struct conn *conn)
     }
 }
 
+/* Most commands are like the one before. */
+static const struct command *find_for(const struct conn *conn, ls_bytes name)
+{
+    const struct command *last = conn->last;
+    return last != NULL && bytes_equal(name, bytes_of_text(last->name)) ? last : command_find(name);
+}
+
 bool command_run(struct conn *conn, size_t argc, const ls_bytes *argv)
 {
     struct server *server = conn->server;
     struct ls_error error;
-    const struct command *command = command_find(argv[0]);
+    const struct command *command = find_for(conn, argv[0]);
     bool queued = command != NULL && (command->flags & COMMAND_QUEUED) != 0;
     if (!queued && conn->unanswered > 0) {
         return false;

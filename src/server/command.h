@@ -6,10 +6,8 @@
 #define LS_SERVER_COMMAND_H
 
 #include <stdio.h>
-#include <string.h>
-#include <strings.h>
 
-#include "lockstep.h"
+#include "base/buf.h"
 #include "server/conn.h"
 
 enum command_flag {
@@ -67,11 +65,10 @@ bool command_run(struct conn *conn, size_t argc, const ls_bytes *argv);
 /* The manual's list of commands, in Markdown. */
 void command_print(FILE *out);
 
-/* Case does not matter. Inline, so that the size of a literal costs nothing. */
+/* Case does not matter. */
 static inline bool arg_is(ls_bytes arg, const char *word)
 {
-    size_t size = strlen(word);
-    return arg.size == size && strncasecmp(arg.data, word, size) == 0;
+    return bytes_are_word(arg, word);
 }
 
 /* Plain decimal digits. 0, or LS_EINVAL with a sentence that names `what`. */

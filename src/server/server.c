@@ -37,6 +37,7 @@ static void on_done(uv_async_t *async)
     if (request == NULL) {
         return;
     }
+    waker_spare(&server->waker);
     reads_end(&server->reads);
     server->box_changed = true;
     for (struct request *next; request != NULL; request = next) {

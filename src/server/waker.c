@@ -7,18 +7,29 @@
 
 #include "base/error.h"
 
-#define PAUSE_NS 1000000
+#define PAUSE_NS      1000000
+#define PAUSE_BUSY_NS 5000000
+
+/* Lets the loop be for a while: longer where this process committed during the last pause. */
+static void pause_after_wake(struct waker *waker, unsigned *seen)
+{
+    unsigned commits = atomic_load_explicit(&waker->commits, memory_order_relaxed);
+    long ns = commits - *seen > 1 ? PAUSE_BUSY_NS : PAUSE_NS;
+    *seen = commits;
+    nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
+}
 
 static void *wait_for_commits(void *argument)
 {
     struct waker *waker = argument;
     const struct store_driver *driver = waker->store->driver;
     uint32_t seen = driver->wake_word(waker->store);
+    unsigned commits = 0;
     while (!atomic_load(&waker->stop)) {
         if (driver->wake_wait(waker->store, seen, -1)) {
             seen = driver->wake_word(waker->store);
             waker->wake(waker->context);
-            nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+            pause_after_wake(waker, &commits);
         }
     }
     return NULL;

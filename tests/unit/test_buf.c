@@ -125,6 +125,41 @@ static void bytes_compare_in_byte_order_a_prefix_first(void **state)
     assert_false(bytes_begin_with(bytes_of_text("ab"), bytes_of_text("abc")));
 }
 
+static void a_word_is_known_by_its_letters_in_either_case(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *word;
+        bool same;
+    } cases[] = {{"", "", true},
+                 {"", "A", false},
+                 {"TEXT", "TEXT", true},
+                 {"text", "TEXT", true},
+                 {"TeXt", "text", true},
+                 {"TEXTS", "TEXT", false},
+                 {"TEX", "TEXT", false},
+                 {"TEXU", "TEXT", false},
+                 {"LIB-NAME", "lib-name", true},
+                 {"a\x0d", "A-", false},
+                 {"a-", "A\x0d", false},
+                 {"A@", "a`", false},
+                 {"[", "{", false},
+                 {"\xC4", "\xE4", false},
+                 {"\xE4", "\xE4", true},
+                 {"SHARD.ACQUIRE", "shard.acquire", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(bytes_are_word(bytes_of_text(cases[i].text), cases[i].word),
+                         cases[i].same);
+    }
+    assert_false(bytes_are_word(bytes_of("GET\0", 4), "GET"));
+    for (int byte = 0; byte <= UINT8_MAX; byte++) {
+        uint8_t at = (uint8_t)byte;
+        assert_int_equal(bytes_are_word(bytes_of(&at, 1), "z"), at == 'z' || at == 'Z');
+        assert_int_equal(bytes_are_word(bytes_of(&at, 1), "-"), at == '-');
+    }
+}
+
 static void integers_are_big_endian_in_memory(void **state)
 {
     (void)state;
@@ -146,6 +181,7 @@ int main(void)
         cmocka_unit_test(a_failed_growth_leaves_the_content_untouched),
         cmocka_unit_test(room_reserved_is_not_asked_for_again),
         cmocka_unit_test(bytes_compare_in_byte_order_a_prefix_first),
+        cmocka_unit_test(a_word_is_known_by_its_letters_in_either_case),
         cmocka_unit_test(integers_are_big_endian_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -449,6 +449,17 @@ static void utf8_is_checked_to_the_letter(void **state)
         assert_int_equal(valid, cases[i].bad == SIZE_MAX);
         assert_int_equal(bad, cases[i].bad);
     }
+    uint8_t text[100];
+    memset(text, 'a', sizeof text);
+    assert_true(utf8_check(bytes_of(text, sizeof text), NULL));
+    for (size_t i = 0; i < sizeof text; i++) {
+        size_t bad = SIZE_MAX;
+        text[i] = 0x80;
+        assert_false(utf8_check(bytes_of(text, sizeof text), &bad));
+        assert_int_equal(bad, i);
+        assert_true(utf8_check(bytes_of(text, i), NULL));
+        text[i] = 'a';
+    }
 }
 
 /* ---- memory ---- */

@@ -196,6 +196,34 @@ static void a_wrong_length_is_refused_as_redis_does(void **state)
 #undef REFUSED
 }
 
+static void a_length_may_have_any_number_of_digits_and_come_in_pieces(void **state)
+{
+    (void)state;
+    for (size_t length = 1; length <= 100000; length *= 10) {
+        struct resp_parser parser = fresh();
+        struct buf input = {0};
+        struct ls_error error = {0};
+        size_t consumed = 0;
+        parser.limits.request_size_max = 2 * length + 100;
+        assert_int_equal(buf_printf(&input, "*1\r\n$%zu\r\n", length), 0);
+        for (size_t size = 0; size <= input.size; size++) {
+            ls_bytes part = bytes_of(input.data, size);
+            assert_int_equal(resp_parse(&parser, part, &consumed, &error), RESP_MORE);
+            assert_int_equal(consumed, 0);
+        }
+        assert_int_equal(buf_printf(&input, "%0*d\r\n", (int)length, 0), 0);
+        assert_int_equal(resp_parse(&parser, buf_bytes(&input), &consumed, &error), RESP_COMMAND);
+        assert_int_equal(consumed, input.size);
+        assert_int_equal(parser.argv[0].size, length);
+        resp_parser_free(&parser);
+        buf_free(&input);
+    }
+    EXPECT("*1\r\n$100\rx", "!-14 Protocol error: invalid bulk length");
+    EXPECT("*1\r\n$100x\r\n", "!-14 Protocol error: invalid bulk length");
+    EXPECT("*1\r\n$1x0\r\n", "!-14 Protocol error: invalid bulk length");
+    EXPECT("*1\r\n$010\r\n", "!-14 Protocol error: invalid bulk length");
+}
+
 static void a_wrong_marker_is_refused_and_named(void **state)
 {
     (void)state;
@@ -516,6 +544,7 @@ int main(void)
         cmocka_unit_test(what_is_skipped_is_consumed_before_a_command_comes),
         cmocka_unit_test(a_wrong_count_is_refused_as_redis_does),
         cmocka_unit_test(a_wrong_length_is_refused_as_redis_does),
+        cmocka_unit_test(a_length_may_have_any_number_of_digits_and_come_in_pieces),
         cmocka_unit_test(a_wrong_marker_is_refused_and_named),
         cmocka_unit_test(a_bulk_string_without_its_line_end_is_refused),
         cmocka_unit_test(a_request_may_be_as_large_as_the_limit_and_no_larger),
