@@ -143,18 +143,20 @@ static uint64_t mixed(uint64_t hash, unsigned kind)
     return (hash ^ hash >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
 }
 
+/* What a lock adds to its transaction's fingerprint, the same in one lock as in two. */
+static uint64_t fingerprint_of(const ls_shard_lock *lock, uint64_t hash)
+{
+    unsigned reads = lock->kinds & READS;
+    unsigned writes = lock->kinds & WRITES;
+    return (reads != 0 ? mixed(hash, reads) : 0) + (writes != 0 ? mixed(hash, writes) : 0);
+}
+
 /* A sum, so that it does not matter in which order the locks stand. */
 static uint64_t fingerprint(const struct ls_shard *shard, const ls_shard_lock *locks, size_t count)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < count; i++) {
-        uint64_t hash = key_hash(shard, locks[i].key);
-        if ((locks[i].kinds & READS) != 0) {
-            sum += mixed(hash, locks[i].kinds & READS);
-        }
-        if ((locks[i].kinds & WRITES) != 0) {
-            sum += mixed(hash, locks[i].kinds & WRITES);
-        }
+        sum += fingerprint_of(&locks[i], key_hash(shard, locks[i].key));
     }
     return sum;
 }
@@ -207,6 +209,7 @@ static int marks_make(struct ls_shard *shard, struct transaction *transaction,
     for (size_t i = 0; i < count; i++) {
         marks[i].hash = key_hash(shard, locks[i].key);
         table_prefetch(&shard->keys, marks[i].hash);
+        transaction->fingerprint += fingerprint_of(&locks[i], marks[i].hash);
     }
     for (size_t i = 0; i < count; i++) {
         table_prefetch_item(&shard->keys, marks[i].hash);
@@ -371,11 +374,10 @@ int ls_shard_acquire(ls_shard *shard, uint64_t timestamp, uint64_t worker, uint6
         return shard_refuse(LS_ENOTFOUND, 0, "%llu is none of the shard's workers",
                             (unsigned long long)worker);
     }
-    uint64_t print = fingerprint(shard, locks, count);
     struct transaction *transaction = transaction_find(shard, timestamp);
     if (transaction != NULL) {
-        if (transaction->fingerprint != print || transaction->worker != worker ||
-            transaction->executor != executor) {
+        if (transaction->fingerprint != fingerprint(shard, locks, count) ||
+            transaction->worker != worker || transaction->executor != executor) {
             return shard_refuse(LS_ECONFLICT, 0, "timestamp %llu belongs to other locks",
                                 (unsigned long long)timestamp);
         }
@@ -392,7 +394,6 @@ int ls_shard_acquire(ls_shard *shard, uint64_t timestamp, uint64_t worker, uint6
     }
     transaction->worker = worker;
     transaction->executor = executor;
-    transaction->fingerprint = print;
     transaction_enter(shard, transaction);
     say_locked(shard, transaction);
     if (timestamp <= shard->heard_all_writes) {
