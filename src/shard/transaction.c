@@ -20,15 +20,17 @@ static uint64_t timestamp_hash(uint64_t timestamp)
     return timestamp ^ (block ^ block >> 32);
 }
 
-static bool transaction_is_at(const void *item, const void *sought)
+static bool transaction_is_at(const struct slot *slot, const void *sought)
 {
-    return ((const struct transaction *)item)->stamp.timestamp == *(const uint64_t *)sought;
+    const struct transaction *transaction = slot->item;
+    return transaction->stamp.timestamp == *(const uint64_t *)sought;
 }
 
 struct transaction *transaction_find(const struct ls_shard *shard, uint64_t timestamp)
 {
-    return table_find(&shard->transactions, timestamp_hash(timestamp), transaction_is_at,
-                      &timestamp);
+    const struct slot *slot =
+        table_find(&shard->transactions, timestamp_hash(timestamp), transaction_is_at, &timestamp);
+    return slot != NULL ? slot->item : NULL;
 }
 
 static struct mark *marks_from(struct transaction *transaction, uint64_t hash)
@@ -212,15 +214,11 @@ static int marks_make(struct ls_shard *shard, struct transaction *transaction,
         transaction->fingerprint += fingerprint_of(&locks[i], marks[i].hash);
     }
     for (size_t i = 0; i < count; i++) {
-        table_prefetch_item(&shard->keys, marks[i].hash);
-    }
-    for (size_t i = 0; i < count; i++) {
         uint64_t hash = marks[i].hash;
         struct key *key = key_make(shard, locks[i].key, hash);
         if (key == NULL) {
             return shard_no_memory(shard);
         }
-        __builtin_prefetch(key->timeline.last);
         marks[i] = (struct mark){
             .of = transaction, .key = key, .hash = hash, .kinds = (uint8_t)locks[i].kinds};
         link_init(&marks[i].readers);
@@ -308,7 +306,8 @@ static void transaction_enter(struct ls_shard *shard, struct transaction *transa
 {
     struct stamp *stamp = &transaction->stamp;
     timeline_insert(&shard->order, stamp, &shard->dice, &shard->pool);
-    table_add(&shard->transactions, timestamp_hash(stamp->timestamp), transaction, &shard->pool);
+    (void)table_add(&shard->transactions, timestamp_hash(stamp->timestamp), transaction,
+                    &shard->pool);
     shard->open++;
     if (shard->unpassed == NULL || stamp->timestamp < shard->unpassed->timestamp) {
         shard->unpassed = stamp;
