@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keys that have a version or a mark, by their bytes: awake, or at rest in their cells. */
+#include <stddef.h>
+
 #include "base/buf.h"
 #include "base/hash.h"
 #include "shard/state.h"
@@ -41,7 +43,7 @@ static struct key *key_alloc(struct ls_shard *shard, uint64_t hash, size_t size)
 {
     struct key *key = pool_take(&shard->pool, sizeof *key);
     if (key != NULL) {
-        memset(key, 0, sizeof *key);
+        memset(key, 0, offsetof(struct key, within));
         key->hash = hash;
         key->size = (uint16_t)size;
     }
@@ -81,10 +83,6 @@ static struct key *key_wake(struct ls_shard *shard, struct cell *cell)
     }
     key->name = cell->name;
     struct version *version = version_take(shard, key);
-    if (version == NULL) {
-        pool_give(&shard->pool, key, sizeof *key);
-        return NULL;
-    }
     version->stamp.timestamp = 0;
     version->state = VERSION_VALUE;
     version->size = cell->value_size;

@@ -75,13 +75,18 @@ struct version {
     union value value;
 };
 
+/* So many versions of a key stand within it: mostly the one that it woke with, and the next. */
+#define VERSIONS_WITHIN 2
+
 /* A key that is awake. */
 struct key {
     struct timeline timeline; /* of versions */
     uint64_t hash;
     uint32_t marks; /* of transactions that are remembered */
     uint16_t size;  /* of the name, which is the cell's */
+    bool taken[VERSIONS_WITHIN];
     union name name;
+    struct version within[VERSIONS_WITHIN];
 };
 
 /* A key in the table of keys. */

@@ -47,13 +47,23 @@ enum ls_shard_content version_content(const struct ls_shard *shard, const struct
 
 struct version *version_take(struct ls_shard *shard, struct key *key)
 {
-    (void)key;
+    for (size_t i = 0; i < VERSIONS_WITHIN; i++) {
+        if (!key->taken[i]) {
+            key->taken[i] = true;
+            return &key->within[i];
+        }
+    }
     return pool_take(&shard->pool, sizeof(struct version));
 }
 
 void version_give(struct ls_shard *shard, struct key *key, struct version *version)
 {
-    (void)key;
+    for (size_t i = 0; i < VERSIONS_WITHIN; i++) {
+        if (version == &key->within[i]) {
+            key->taken[i] = false;
+            return;
+        }
+    }
     pool_give(&shard->pool, version, sizeof *version);
 }
 
