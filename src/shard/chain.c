@@ -4,9 +4,9 @@
 #include "base/hash.h"
 #include "shard/state.h"
 
-static bool chain_has_id(const void *item, const void *sought)
+static bool chain_has_id(const struct slot *slot, const void *sought)
 {
-    const struct chain *chain = item;
+    const struct chain *chain = slot->item;
     return bytes_equal(bytes_of(chain->id, chain->size), *(const ls_bytes *)sought);
 }
 
@@ -83,7 +83,8 @@ int ls_shard_anchor(ls_shard *shard, ls_bytes chain_id, uint64_t learner, uint64
                             "a chain and an anchor have at most %d bytes", LS_SHARD_VALUE_MAX);
     }
     uint64_t hash = hash64(chain_id.data, chain_id.size, shard->seed);
-    struct chain *chain = table_find(&shard->chains, hash, chain_has_id, &chain_id);
+    const struct slot *slot = table_find(&shard->chains, hash, chain_has_id, &chain_id);
+    struct chain *chain = slot != NULL ? slot->item : NULL;
     if (chain != NULL && (height == 0 || height - 1 != chain->newest->height)) {
         return anchor_compare(chain, height, bytes, timestamp);
     }
@@ -100,7 +101,7 @@ int ls_shard_anchor(ls_shard *shard, ls_bytes chain_id, uint64_t learner, uint64
         }
         chain->next = shard->chain != NULL ? shard->chain->next : chain;
         *(shard->chain != NULL ? &shard->chain->next : &shard->chain) = chain;
-        table_add(&shard->chains, hash, chain, &shard->pool);
+        (void)table_add(&shard->chains, hash, chain, &shard->pool);
     }
     anchor_add(shard, chain, anchor);
     shard->chains_due = table_count(&shard->chains);

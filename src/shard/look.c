@@ -18,13 +18,17 @@ int ls_shard_get(ls_shard *shard, uint64_t timestamp, ls_bytes name, enum ls_sha
                             (unsigned long long)timestamp,
                             (unsigned long long)shard->heard_all_writes);
     }
-    const struct key *key = key_find(shard, name, key_hash(shard, name));
-    const struct version *version = NULL;
-    if (key != NULL) {
-        version = version_of(timeline_below(&key->timeline, timestamp));
-    }
+    const struct cell *cell = cell_find(shard, name, key_hash(shard, name));
+    const struct key *key = cell != NULL ? cell_key(cell) : NULL;
+    const struct version *version =
+        key != NULL ? version_of(timeline_below(&key->timeline, timestamp)) : NULL;
     ls_bytes bytes;
-    *content = version_content(shard, version, &bytes);
+    if (cell != NULL && key == NULL) {
+        *content = LS_SHARD_VALUE;
+        bytes = cell_value(cell);
+    } else {
+        *content = version_content(shard, version, &bytes);
+    }
     if (*content == LS_SHARD_VALUE && value != NULL) {
         *value = bytes;
     }

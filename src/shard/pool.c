@@ -31,6 +31,7 @@ struct pool_chunk {
 struct pool_large {
     struct pool_large *prev;
     struct pool_large *next;
+    size_t size; /* with this header */
 };
 
 /* Keeps a chunk's pieces, and what follows a large header, aligned. */
@@ -54,6 +55,15 @@ void pool_open(struct pool *pool, uint64_t limit)
     }
 }
 
+static void large_free(struct pool_large *large)
+{
+    if (large->size >= LARGE_PAGE) {
+        (void)munmap(large, large->size);
+    } else {
+        free(large);
+    }
+}
+
 void pool_close(struct pool *pool)
 {
     while (pool->chunks != NULL) {
@@ -64,7 +74,7 @@ void pool_close(struct pool *pool)
     while (pool->large != NULL) {
         struct pool_large *large = pool->large;
         pool->large = large->next;
-        free(large);
+        large_free(large);
     }
 }
 
@@ -185,27 +195,47 @@ static void chunk_give(struct pool *pool, void *piece)
 
 /* ---- large pieces ---- */
 
-/* A table of millions of slots is looked at anywhere; large pages spare half of each look. */
-static void advise_large_pages(void *memory, size_t size)
+/* A table of millions of slots is looked at anywhere: it is mapped, aligned to large pages, which
+ * spare a second access to memory at each look. All zeros. NULL: no memory. */
+static void *large_map(size_t size)
 {
-    uintptr_t from = ((uintptr_t)memory + LARGE_PAGE - 1) & ~(uintptr_t)(LARGE_PAGE - 1);
-    uintptr_t to = ((uintptr_t)memory + size) & ~(uintptr_t)(LARGE_PAGE - 1);
-    if (to > from && to - from >= 4 * LARGE_PAGE) {
-        (void)madvise((void *)from, to - from, MADV_HUGEPAGE); /* only a hint */
+    size_t slack = LARGE_PAGE;
+    uint8_t *mapped =
+        mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) {
+        return NULL;
     }
+    size_t before = (size_t)(-(uintptr_t)mapped & (LARGE_PAGE - 1));
+    if (before != 0) {
+        (void)munmap(mapped, before);
+    }
+    (void)munmap(mapped + before + size, slack - before);
+    (void)madvise(mapped + before, size, MADV_HUGEPAGE); /* only a hint */
+    return mapped + before;
+}
+
+static size_t large_size(size_t size)
+{
+    size_t unit = HEADER_SIZE + size < LARGE_PAGE ? HEADER_SIZE : CHUNK_SIZE;
+    return (HEADER_SIZE + size + unit - 1) & ~(unit - 1);
 }
 
 static void *large_take(struct pool *pool, size_t size, bool zeroed)
 {
-    if (size > SIZE_MAX - HEADER_SIZE || !pool_charge(pool, HEADER_SIZE + size)) {
+    if (size > SIZE_MAX / 2 || !pool_charge(pool, large_size(size))) {
         return NULL;
     }
-    struct pool_large *large = zeroed ? calloc(1, HEADER_SIZE + size) : malloc(HEADER_SIZE + size);
+    size_t whole = large_size(size);
+    bool map = whole >= LARGE_PAGE;
+    struct pool_large *large = map ? large_map(whole) : aligned_alloc(HEADER_SIZE, whole);
     if (large == NULL) {
-        pool->held -= HEADER_SIZE + size;
+        pool->held -= whole;
         return NULL;
     }
-    advise_large_pages(large, HEADER_SIZE + size);
+    if (zeroed && !map) {
+        memset(large, 0, whole);
+    }
+    large->size = whole;
     large->prev = NULL;
     large->next = pool->large;
     if (pool->large != NULL) {
@@ -215,7 +245,7 @@ static void *large_take(struct pool *pool, size_t size, bool zeroed)
     return (uint8_t *)large + HEADER_SIZE;
 }
 
-static void large_give(struct pool *pool, void *piece, size_t size)
+static void large_give(struct pool *pool, void *piece)
 {
     struct pool_large *large = (void *)((uint8_t *)piece - HEADER_SIZE);
     if (large->next != NULL) {
@@ -226,8 +256,8 @@ static void large_give(struct pool *pool, void *piece, size_t size)
     } else {
         pool->large = large->next;
     }
-    free(large);
-    pool->held -= HEADER_SIZE + size;
+    pool->held -= large->size;
+    large_free(large);
 }
 
 /* ---- pieces ---- */
@@ -276,7 +306,7 @@ void pool_give(struct pool *pool, void *piece, size_t size)
         return;
     }
     if (size > POOL_SMALL_MAX) {
-        large_give(pool, piece, size);
+        large_give(pool, piece);
         return;
     }
     struct pool_class *class = &pool->classes[pool->class_of[(size + 15) / 16]];

@@ -60,9 +60,9 @@ static int workers_set(struct ls_shard *shard, const ls_shard_options *options)
 
 static int tables_open(struct ls_shard *shard)
 {
-    if (table_open(&shard->keys, &shard->pool) != 0 ||
-        table_open(&shard->transactions, &shard->pool) != 0 ||
-        table_open(&shard->chains, &shard->pool) != 0) {
+    if (table_open(&shard->keys, sizeof(struct cell), &shard->pool) != 0 ||
+        table_open(&shard->transactions, sizeof(struct slot), &shard->pool) != 0 ||
+        table_open(&shard->chains, sizeof(struct slot), &shard->pool) != 0) {
         return shard_no_memory(shard);
     }
     return 0;

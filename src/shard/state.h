@@ -2,13 +2,20 @@
  * What a shard consists of, for the files of this folder.
  *
  * A key has a timeline of versions: what was written, and what will or may be written. A
- * transaction has a mark for each key it touches. A read is *heard* once its timestamp is at most
+ * transaction has a mark for each key it touches. Once no transaction that is remembered has one,
+ * the key has a single version left and is *at rest*: it stands in the table's cell, one line of
+ * the cache, and nowhere else. So among however many keys, one costs one access to cold memory; the
+ * keys that are awake are few and warm.
+ *
+ * A read is *heard* once its timestamp is at most
  * heard_all_writes: from then on no version can come in below it, so it belongs to one version,
  * the newest below it, and hangs in that one's list of readers until it is answered or given up.
  * When that version turns out to be none, its readers move to the version before, all at once.
  */
 #ifndef LS_SHARD_STATE_H
 #define LS_SHARD_STATE_H
+
+#include <assert.h>
 
 #include "lockstep_shard.h"
 #include "shard/table.h"
@@ -47,30 +54,54 @@ static inline void link_remove(struct link *link)
 
 enum version_state { VERSION_WILL, VERSION_MAY, VERSION_VALUE, VERSION_ABSENT, VERSION_STORED };
 
-#define VALUE_INLINE_MAX 40 /* longer values stand apart */
-#define NAME_INLINE_MAX  16
+#define NAME_INLINE_MAX  16 /* what is longer stands apart */
+#define VALUE_INLINE_MAX 24
+
+union name {
+    uint8_t bytes[NAME_INLINE_MAX];
+    uint8_t *apart;
+};
+
+union value {
+    uint8_t bytes[VALUE_INLINE_MAX];
+    uint8_t *apart;
+};
 
 struct version {
     struct stamp stamp;  /* on the key's timeline */
     struct link readers; /* the marks whose heard, unanswered read sees this version */
     enum version_state state;
     uint32_t size;
-    union {
-        uint8_t bytes[VALUE_INLINE_MAX];
-        uint8_t *apart;
-    } value;
+    union value value;
 };
 
+/* So many versions of a key stand within it: mostly the one that it woke with, and the next. */
+#define VERSIONS_WITHIN 2
+
+/* A key that is awake. */
 struct key {
     struct timeline timeline; /* of versions */
     uint64_t hash;
     uint32_t marks; /* of transactions that are remembered */
-    uint32_t size;
-    union {
-        uint8_t bytes[NAME_INLINE_MAX];
-        uint8_t *apart;
-    } name;
+    uint16_t size;  /* of the name, which is the cell's */
+    bool taken[VERSIONS_WITHIN];
+    union name name;
+    struct version within[VERSIONS_WITHIN];
 };
+
+/* A key in the table of keys. */
+struct cell {
+    struct slot slot;    /* the item: the key, or AT_REST */
+    uint32_t name_size;  /* the name is there in either state */
+    uint32_t value_size; /* the value at rest only */
+    union name name;
+    union value value;
+};
+
+#define CACHE_LINE 64
+static_assert(sizeof(struct cell) == CACHE_LINE, "a cell is one line of the cache");
+
+#define AT_REST ((void *)1)
 
 enum read_state {
     READ_NOT,     /* the transaction does not read the key */
@@ -144,7 +175,7 @@ struct ls_shard {
     uint64_t heard_all_reads;
     uint64_t collected; /* every transaction below it is passed */
 
-    struct table keys;
+    struct table keys; /* of cells */
     struct table transactions;
     struct timeline order;  /* of transactions */
     struct stamp *unheard;  /* the oldest that is not heard */
@@ -178,12 +209,23 @@ struct worker *shard_worker(struct ls_shard *shard, uint64_t number);
 
 ls_bytes key_name(const struct key *key);
 uint64_t key_hash(const struct ls_shard *shard, ls_bytes name);
-struct key *key_find(const struct ls_shard *shard, ls_bytes name, uint64_t hash);
 
-/* Finds the key or makes it, for which the table must have room. NULL: the pool failed. */
+/* NULL where there is none. */
+const struct cell *cell_find(const struct ls_shard *shard, ls_bytes name, uint64_t hash);
+ls_bytes cell_name(const struct cell *cell);
+ls_bytes cell_value(const struct cell *cell);
+
+/* NULL where it is at rest. */
+static inline struct key *cell_key(const struct cell *cell)
+{
+    return cell->slot.item != AT_REST ? cell->slot.item : NULL;
+}
+
+/* Finds the key and wakes it, or makes it, for which the table must have room. NULL: the pool
+ * failed. */
 struct key *key_make(struct ls_shard *shard, ls_bytes name, uint64_t hash);
 
-/* Lets the key go where it has neither version nor mark. */
+/* Puts a key without marks to rest; without versions as well it goes. */
 void key_let_go(struct ls_shard *shard, struct key *key);
 
 /* ---- version.c ---- */
@@ -204,6 +246,10 @@ struct version *version_seen(const struct mark *mark);
 /* What a version, or none, says to a reader. */
 enum ls_shard_content version_content(const struct ls_shard *shard, const struct version *version,
                                       ls_bytes *value);
+
+/* Memory for a version of this key. NULL: the pool failed. */
+struct version *version_take(struct ls_shard *shard, struct key *key);
+void version_give(struct ls_shard *shard, struct key *key, struct version *version);
 
 /* Puts an open version on the mark's key. False: the pool failed. */
 bool version_place(struct ls_shard *shard, struct mark *mark);

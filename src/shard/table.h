@@ -1,19 +1,22 @@
 /*
  * A hash table with open addressing that grows and shrinks a few slots at a time, so that no call
- * pays for all. It holds pointers; what they point to, and what makes two equal, is the caller's.
+ * pays for all. A slot holds a pointer, and behind it what else the caller wants to find without
+ * going on to memory elsewhere. What makes two equal is the caller's.
  */
 #ifndef LS_SHARD_TABLE_H
 #define LS_SHARD_TABLE_H
 
 #include "shard/pool.h"
 
+/* What a slot begins with. Slots move: a pointer to one is good until the table is next changed. */
 struct slot {
     uint64_t hash;
     void *item; /* NULL: free */
 };
 
 struct slots {
-    struct slot *at; /* a power of two of them */
+    uint8_t *at; /* a power of two of them */
+    size_t slot_size;
     size_t mask;
     size_t count;
 };
@@ -24,14 +27,17 @@ struct table {
     size_t moved;     /* the old slots below this one are free */
 };
 
-/* 0, LS_ENOMEM or LS_ENOSPACE. */
-int table_open(struct table *table, struct pool *pool);
+/* Of slots of this size, which divides a cache line. 0, LS_ENOMEM or LS_ENOSPACE. */
+int table_open(struct table *table, size_t slot_size, struct pool *pool);
 
 /* Makes sure of `extra` more items. 0, LS_ENOMEM or LS_ENOSPACE. */
 int table_reserve(struct table *table, size_t extra, struct pool *pool);
 
-/* There must be room, see above; and the item must not be there yet. */
-void table_add(struct table *table, uint64_t hash, void *item, struct pool *pool);
+/* There must be room, see above; and the item must not be there yet. Behind it are zeros. */
+struct slot *table_add(struct table *table, uint64_t hash, void *item, struct pool *pool);
+
+/* The slot of an item that must be there. */
+struct slot *table_slot(const struct table *table, uint64_t hash, const void *item);
 
 /* The item must be there. */
 void table_remove(struct table *table, uint64_t hash, const void *item, struct pool *pool);
@@ -41,44 +47,45 @@ static inline size_t table_count(const struct table *table)
     return table->now.count + table->old.count;
 }
 
-typedef bool (*table_match)(const void *item, const void *sought);
+static inline struct slot *slots_at(const struct slots *slots, size_t i)
+{
+    return (struct slot *)(slots->at + i * slots->slot_size);
+}
 
-static inline void *slots_find(const struct slots *slots, uint64_t hash, table_match match,
-                               const void *sought)
+typedef bool (*table_match)(const struct slot *slot, const void *sought);
+
+static inline struct slot *slots_find(const struct slots *slots, uint64_t hash, table_match match,
+                                      const void *sought)
 {
     size_t i = hash & slots->mask;
-    while (slots->at[i].item != NULL) {
-        if (slots->at[i].hash == hash && match(slots->at[i].item, sought)) {
-            return slots->at[i].item;
+    struct slot *slot = slots_at(slots, i);
+    while (slot->item != NULL) {
+        if (slot->hash == hash && match(slot, sought)) {
+            return slot;
         }
         i = (i + 1) & slots->mask;
+        slot = slots_at(slots, i);
     }
     return NULL;
 }
 
-/* The item of this hash that matches; NULL where there is none. */
-static inline void *table_find(const struct table *table, uint64_t hash, table_match match,
-                               const void *sought)
+/* The slot of this hash that matches; NULL where there is none. */
+static inline struct slot *table_find(const struct table *table, uint64_t hash, table_match match,
+                                      const void *sought)
 {
-    void *item = slots_find(&table->now, hash, match, sought);
-    if (item == NULL && table->old.count != 0) {
-        item = slots_find(&table->old, hash, match, sought);
+    struct slot *slot = slots_find(&table->now, hash, match, sought);
+    if (slot == NULL && table->old.count != 0) {
+        slot = slots_find(&table->old, hash, match, sought);
     }
-    return item;
+    return slot;
 }
 
-/* Two steps that bring into the cache what table_find() will look at. */
+/* Brings into the cache what table_find() will look at. */
 static inline void table_prefetch(const struct table *table, uint64_t hash)
 {
-    __builtin_prefetch(&table->now.at[hash & table->now.mask]);
-}
-
-static inline void table_prefetch_item(const struct table *table, uint64_t hash)
-{
-    const struct slot *slot = &table->now.at[hash & table->now.mask];
-    if (slot->item != NULL) {
-        __builtin_prefetch(slot->item);
-    }
+    const uint8_t *slot = (const uint8_t *)slots_at(&table->now, hash & table->now.mask);
+    __builtin_prefetch(slot);
+    __builtin_prefetch(slot + 64); /* where a run of taken slots goes on */
 }
 
 #endif

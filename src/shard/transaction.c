@@ -20,15 +20,17 @@ static uint64_t timestamp_hash(uint64_t timestamp)
     return timestamp ^ (block ^ block >> 32);
 }
 
-static bool transaction_is_at(const void *item, const void *sought)
+static bool transaction_is_at(const struct slot *slot, const void *sought)
 {
-    return ((const struct transaction *)item)->stamp.timestamp == *(const uint64_t *)sought;
+    const struct transaction *transaction = slot->item;
+    return transaction->stamp.timestamp == *(const uint64_t *)sought;
 }
 
 struct transaction *transaction_find(const struct ls_shard *shard, uint64_t timestamp)
 {
-    return table_find(&shard->transactions, timestamp_hash(timestamp), transaction_is_at,
-                      &timestamp);
+    const struct slot *slot =
+        table_find(&shard->transactions, timestamp_hash(timestamp), transaction_is_at, &timestamp);
+    return slot != NULL ? slot->item : NULL;
 }
 
 static struct mark *marks_from(struct transaction *transaction, uint64_t hash)
@@ -143,18 +145,20 @@ static uint64_t mixed(uint64_t hash, unsigned kind)
     return (hash ^ hash >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
 }
 
+/* What a lock adds to its transaction's fingerprint, the same in one lock as in two. */
+static uint64_t fingerprint_of(const ls_shard_lock *lock, uint64_t hash)
+{
+    unsigned reads = lock->kinds & READS;
+    unsigned writes = lock->kinds & WRITES;
+    return (reads != 0 ? mixed(hash, reads) : 0) + (writes != 0 ? mixed(hash, writes) : 0);
+}
+
 /* A sum, so that it does not matter in which order the locks stand. */
 static uint64_t fingerprint(const struct ls_shard *shard, const ls_shard_lock *locks, size_t count)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < count; i++) {
-        uint64_t hash = key_hash(shard, locks[i].key);
-        if ((locks[i].kinds & READS) != 0) {
-            sum += mixed(hash, locks[i].kinds & READS);
-        }
-        if ((locks[i].kinds & WRITES) != 0) {
-            sum += mixed(hash, locks[i].kinds & WRITES);
-        }
+        sum += fingerprint_of(&locks[i], key_hash(shard, locks[i].key));
     }
     return sum;
 }
@@ -207,9 +211,7 @@ static int marks_make(struct ls_shard *shard, struct transaction *transaction,
     for (size_t i = 0; i < count; i++) {
         marks[i].hash = key_hash(shard, locks[i].key);
         table_prefetch(&shard->keys, marks[i].hash);
-    }
-    for (size_t i = 0; i < count; i++) {
-        table_prefetch_item(&shard->keys, marks[i].hash);
+        transaction->fingerprint += fingerprint_of(&locks[i], marks[i].hash);
     }
     for (size_t i = 0; i < count; i++) {
         uint64_t hash = marks[i].hash;
@@ -217,7 +219,6 @@ static int marks_make(struct ls_shard *shard, struct transaction *transaction,
         if (key == NULL) {
             return shard_no_memory(shard);
         }
-        __builtin_prefetch(key->timeline.last);
         marks[i] = (struct mark){
             .of = transaction, .key = key, .hash = hash, .kinds = (uint8_t)locks[i].kinds};
         link_init(&marks[i].readers);
@@ -305,7 +306,8 @@ static void transaction_enter(struct ls_shard *shard, struct transaction *transa
 {
     struct stamp *stamp = &transaction->stamp;
     timeline_insert(&shard->order, stamp, &shard->dice, &shard->pool);
-    table_add(&shard->transactions, timestamp_hash(stamp->timestamp), transaction, &shard->pool);
+    (void)table_add(&shard->transactions, timestamp_hash(stamp->timestamp), transaction,
+                    &shard->pool);
     shard->open++;
     if (shard->unpassed == NULL || stamp->timestamp < shard->unpassed->timestamp) {
         shard->unpassed = stamp;
@@ -371,11 +373,10 @@ int ls_shard_acquire(ls_shard *shard, uint64_t timestamp, uint64_t worker, uint6
         return shard_refuse(LS_ENOTFOUND, 0, "%llu is none of the shard's workers",
                             (unsigned long long)worker);
     }
-    uint64_t print = fingerprint(shard, locks, count);
     struct transaction *transaction = transaction_find(shard, timestamp);
     if (transaction != NULL) {
-        if (transaction->fingerprint != print || transaction->worker != worker ||
-            transaction->executor != executor) {
+        if (transaction->fingerprint != fingerprint(shard, locks, count) ||
+            transaction->worker != worker || transaction->executor != executor) {
             return shard_refuse(LS_ECONFLICT, 0, "timestamp %llu belongs to other locks",
                                 (unsigned long long)timestamp);
         }
@@ -392,7 +393,6 @@ int ls_shard_acquire(ls_shard *shard, uint64_t timestamp, uint64_t worker, uint6
     }
     transaction->worker = worker;
     transaction->executor = executor;
-    transaction->fingerprint = print;
     transaction_enter(shard, transaction);
     say_locked(shard, transaction);
     if (timestamp <= shard->heard_all_writes) {

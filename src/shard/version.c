@@ -45,9 +45,31 @@ enum ls_shard_content version_content(const struct ls_shard *shard, const struct
     }
 }
 
+struct version *version_take(struct ls_shard *shard, struct key *key)
+{
+    for (size_t i = 0; i < VERSIONS_WITHIN; i++) {
+        if (!key->taken[i]) {
+            key->taken[i] = true;
+            return &key->within[i];
+        }
+    }
+    return pool_take(&shard->pool, sizeof(struct version));
+}
+
+void version_give(struct ls_shard *shard, struct key *key, struct version *version)
+{
+    for (size_t i = 0; i < VERSIONS_WITHIN; i++) {
+        if (version == &key->within[i]) {
+            key->taken[i] = false;
+            return;
+        }
+    }
+    pool_give(&shard->pool, version, sizeof *version);
+}
+
 bool version_place(struct ls_shard *shard, struct mark *mark)
 {
-    struct version *version = pool_take(&shard->pool, sizeof *version);
+    struct version *version = version_take(shard, mark->key);
     if (version == NULL) {
         return false;
     }
@@ -70,7 +92,7 @@ void version_remove(struct ls_shard *shard, struct key *key, struct version *ver
     if (version->size > VALUE_INLINE_MAX) {
         pool_give(&shard->pool, version->value.apart, version->size);
     }
-    pool_give(&shard->pool, version, sizeof *version);
+    version_give(shard, key, version);
 }
 
 /* ---- dropping ---- */

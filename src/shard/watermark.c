@@ -42,25 +42,31 @@ bool shard_collect(struct ls_shard *shard, size_t steps)
     return left || shard->chains_due > 0;
 }
 
-/* Brings into the cache what will be touched next: the transaction after this one, and what the
- * reads of this one will see. With many transactions open, all of it was pushed out long ago. */
-static void prefetch_ahead(const struct stamp *stamp)
+/* Inlined always: gcc takes a function that only prefetches for one without effect, and drops calls
+ * of it. So also the other one. */
+static inline __attribute__((always_inline)) void prefetch_lines(const void *from, size_t size)
+{
+    for (size_t i = 0; i < size; i += CACHE_LINE) {
+        __builtin_prefetch((const uint8_t *)from + i);
+    }
+}
+
+/* With many transactions open, what they consist of was pushed out of the cache long ago. They end
+ * about in their order: so this brings in the keys of the next one, with the cells to which they
+ * will return, and the transaction after it, where its keys stand. */
+static inline __attribute__((always_inline)) void prefetch_ahead(const struct ls_shard *shard,
+                                                                 struct stamp *stamp)
 {
     if (stamp == NULL) {
         return;
     }
-    const char *after = (const char *)stamp->next;
-    if (after != NULL) {
-        __builtin_prefetch(after);
-        __builtin_prefetch(after + 64);
-        __builtin_prefetch(after + 128);
-    }
-    const struct transaction *transaction = (const struct transaction *)stamp;
+    const struct transaction *transaction = transaction_of(stamp);
     for (uint32_t i = 0; i < transaction->mark_count && i < MARKS_UNSORTED_MAX; i++) {
-        __builtin_prefetch(transaction->marks[i].key);
-        if (transaction->marks[i].version != NULL) {
-            __builtin_prefetch(transaction->marks[i].version);
-        }
+        prefetch_lines(transaction->marks[i].key, sizeof(struct key));
+        table_prefetch(&shard->keys, transaction->marks[i].hash);
+    }
+    if (stamp->next != NULL) {
+        prefetch_lines(stamp->next, sizeof(struct transaction) + 2 * sizeof(struct mark));
     }
 }
 
@@ -70,7 +76,7 @@ static void hear_all_writes(struct ls_shard *shard, uint64_t timestamp)
         struct transaction *transaction = transaction_of(shard->unheard);
         shard->unheard = transaction->stamp.next;
         shard->heard_all_writes = transaction->stamp.timestamp;
-        prefetch_ahead(shard->unheard);
+        prefetch_ahead(shard, shard->unheard);
         transaction_hear(shard, transaction);
     }
     shard->heard_all_writes = timestamp;

@@ -44,7 +44,7 @@ static const char *audit_key(const struct ls_shard *shard, const struct key *key
                              struct tally *tally)
 {
     HOLDS(key->hash == key_hash(shard, key_name(key)));
-    HOLDS(key->marks != 0 || key->timeline.count != 0);
+    HOLDS(key->marks != 0);
     const char *fault = audit_timeline(&key->timeline);
     if (fault != NULL) {
         return fault;
@@ -81,12 +81,20 @@ static const char *audit_slots(const struct ls_shard *shard, const struct slots 
 {
     size_t count = 0;
     for (size_t i = 0; slots->at != NULL && i <= slots->mask; i++) {
-        if (slots->at[i].item == NULL) {
+        const struct cell *cell = (const struct cell *)slots_at(slots, i);
+        if (cell->slot.item == NULL) {
             continue;
         }
         count++;
-        const struct key *key = slots->at[i].item;
-        HOLDS(key_find(shard, key_name(key), slots->at[i].hash) == key);
+        HOLDS(cell->slot.hash == key_hash(shard, cell_name(cell)));
+        HOLDS(cell_find(shard, cell_name(cell), cell->slot.hash) == cell);
+        const struct key *key = cell_key(cell);
+        if (key == NULL) { /* at rest, with its one version */
+            HOLDS(!shard->stored);
+            tally->versions++;
+            continue;
+        }
+        HOLDS(bytes_equal(key_name(key), cell_name(cell)));
         const char *fault = audit_key(shard, key, tally);
         if (fault != NULL) {
             return fault;

@@ -296,6 +296,83 @@ static void the_same_locks_again_are_acknowledged_again(void **state)
     world_close(&world);
 }
 
+/* ---- keys at rest ---- */
+
+static const char *name_of(uint64_t i, char text[80])
+{
+    snprintf(text, 80, i % 2 == 0 ? "%llu" : LONG_KEY " %llu", (unsigned long long)i);
+    return text;
+}
+
+static const char *value_of(uint64_t i, char text[80])
+{
+    snprintf(text, 80, i % 3 == 0 ? "= %llu" : LONG_VALUE " %llu", (unsigned long long)i);
+    return text;
+}
+
+static void run_one(struct world *world, uint64_t timestamp, uint64_t i,
+                    enum ls_shard_content content)
+{
+    char name[80];
+    char value[80];
+    assert_int_equal(acquire(world, timestamp, name_of(i, name), W), 0);
+    assert_int_equal(
+        ls_shard_write(world->shard, timestamp, key(name), content, key(value_of(i, value))), 0);
+    seen(world, timestamp + 1, true);
+    seen(world, timestamp + 1, false);
+    world->said.size = 0;
+}
+
+static void keys_at_rest_keep_their_values_until_they_are_deleted(void **state)
+{
+    (void)state;
+    enum { MANY = 40000 }; /* their table is one of the large pieces */
+    struct world world;
+    world_open(&world, false);
+    uint64_t empty = info_of(&world).memory;
+    for (uint64_t i = 0; i < MANY; i++) {
+        run_one(&world, i + 1, i, LS_SHARD_VALUE);
+    }
+    ls_shard_info info = info_of(&world);
+    assert_int_equal(info.keys, MANY);
+    assert_int_equal(info.versions, MANY);
+    assert_int_equal(info.remembered, 0);
+    assert_whole(&world);
+    for (uint64_t i = 0; i < MANY; i++) {
+        char text[80];
+        ls_bytes value;
+        enum ls_shard_content content;
+        assert_int_equal(
+            ls_shard_get(world.shard, MANY + 1, key(name_of(i, text)), &content, &value, NULL), 0);
+        assert_int_equal(content, LS_SHARD_VALUE);
+        assert_true(bytes_equal(value, key(value_of(i, text))));
+    }
+    for (uint64_t i = 0; i < MANY; i++) {
+        run_one(&world, MANY + i + 1, i, LS_SHARD_ABSENT);
+    }
+    assert_int_equal(info_of(&world).keys, 0);
+    while (ls_shard_collect(world.shard, 100)) {
+    }
+    assert_true(info_of(&world).memory < empty + (1 << 20));
+    world_close(&world);
+}
+
+static void a_key_that_wakes_is_read_as_it_was_put_to_rest(void **state)
+{
+    (void)state;
+    struct world world;
+    world_with_value(&world, false);
+    assert_int_equal(info_of(&world).remembered, 0);
+    assert_int_equal(acquire(&world, 2, "k", E | M), 0);
+    assert_said(&world, "locked 2 to 1;2 reads k=one;");
+    assert_int_equal(write_none(&world, 2, "k"), 0);
+    seen(&world, 3, true);
+    seen(&world, 3, false); /* and it is at rest again */
+    assert_int_equal(acquire(&world, 3, "k", E), 0);
+    assert_said(&world, "locked 3 to 1;3 reads k=one;");
+    world_close(&world);
+}
+
 /* ---- looking ---- */
 
 static void a_get_reads_between_the_marks_and_leaves_nothing_behind(void **state)
@@ -431,6 +508,8 @@ int main(void)
         cmocka_unit_test(a_worker_that_falls_silent_holds_reads_and_memory),
         cmocka_unit_test(an_anchor_raises_the_write_mark_of_every_worker),
         cmocka_unit_test(the_same_locks_again_are_acknowledged_again),
+        cmocka_unit_test(keys_at_rest_keep_their_values_until_they_are_deleted),
+        cmocka_unit_test(a_key_that_wakes_is_read_as_it_was_put_to_rest),
         cmocka_unit_test(a_get_reads_between_the_marks_and_leaves_nothing_behind),
         cmocka_unit_test(explain_names_who_holds_a_read),
         cmocka_unit_test(a_transaction_of_many_keys_finds_each),
