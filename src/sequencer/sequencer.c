@@ -23,8 +23,10 @@
 /* How often a batch that lost a race is run again before its requests fail. */
 #define RETRIES_MAX 100
 
-/* Batches of so many requests are worth a commit that is not waited for. */
+/* A batch takes off where so many requests are queued and the one before took so long to apply.
+ * What is applied quickly had better gather while the disk is busy: each flight has its price. */
 #define FLIGHT_REQUESTS_MIN 32
+#define FLIGHT_APPLY_US_MIN 500
 
 /* For how long nothing was run before the store is told that writes have ceased. */
 #define REST_MS 20
@@ -63,6 +65,8 @@ struct sequencer {
     struct flight flights[STORE_FLIGHTS_MAX]; /* served: batches submitted to the store, in order */
     unsigned flight_count;
     bool flight_ready;      /* one of them may be finished without waiting */
+    uint64_t apply_us;      /* what applying the last batch took */
+    uint64_t apply_us_min;  /* FLIGHT_APPLY_US_MIN, but in tests */
     bool in_run;            /* the store was told that writes follow each other */
     atomic_uint inside;     /* embedded: threads in sequencer_run */
     atomic_uint entered;    /* embedded: times that threads went in */
@@ -150,6 +154,7 @@ static int apply_all(struct coordinator *coordinator, struct request *first, str
 static int run_together(struct sequencer *s, struct request *first, struct ls_error *error)
 {
     struct coordinator *coordinator = s->coordinator;
+    uint64_t begun_us = monotonic_us();
     int rc = coordinator_begin(coordinator, s->now_ns(s->now_context), error);
     rc = rc < 0 ? rc : apply_all(coordinator, first, error);
     if (rc < 0) {
@@ -158,6 +163,7 @@ static int run_together(struct sequencer *s, struct request *first, struct ls_er
     uint64_t before_us = monotonic_us();
     rc = coordinator_commit(coordinator, error);
     s->batch_commit_us += monotonic_us() - before_us;
+    s->apply_us = before_us - begun_us;
     return rc;
 }
 
@@ -324,6 +330,7 @@ int sequencer_open(struct sequencer **out, struct store *store, struct ls_error 
     }
     s->store = store;
     s->now_ns = wall_clock;
+    s->apply_us_min = FLIGHT_APPLY_US_MIN;
     pthread_mutex_init(&s->mutex, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -373,6 +380,11 @@ void sequencer_set_time(struct sequencer *s, uint64_t (*now_ns)(void *context), 
 {
     s->now_ns = now_ns;
     s->now_context = context;
+}
+
+void sequencer_fly_always(struct sequencer *s)
+{
+    s->apply_us_min = 0;
 }
 
 /* ---- served ---- */
@@ -474,17 +486,19 @@ static bool launch_batch(struct sequencer *s)
     struct ls_error error;
     pthread_mutex_unlock(&s->mutex);
     mark_steps(batch.first);
+    uint64_t begun_us = monotonic_us();
     int rc = coordinator_begin_ahead(s->coordinator, s->now_ns(s->now_context), &error);
     rc = rc < 0 ? rc : apply_all(s->coordinator, batch.first, &error);
-    uint64_t begun_us = monotonic_us();
+    uint64_t before_us = monotonic_us();
     rc = rc < 0 ? rc : coordinator_submit(s->coordinator, on_flight, s, &error);
-    uint64_t took_us = monotonic_us() - begun_us;
+    uint64_t took_us = monotonic_us() - before_us;
+    s->apply_us = before_us - begun_us;
     if (rc < 0) {
         forget_steps(batch.first);
     }
     pthread_mutex_lock(&s->mutex);
     if (rc == 0) {
-        s->flights[s->flight_count++] = (struct flight){batch, begun_us};
+        s->flights[s->flight_count++] = (struct flight){batch, before_us};
         return false;
     }
     bool done = land_flights(s, true);
@@ -512,14 +526,14 @@ static bool serve_parked(struct sequencer *s)
     return true;
 }
 
-/* How many must be queued for the thread to run a batch. With commits under way a small one waits
- * for more. */
+/* How many must be queued for the thread to run a batch. */
 static size_t enough(const struct sequencer *s)
 {
-    if (s->flight_count == STORE_FLIGHTS_MAX) {
-        return SIZE_MAX;
+    if (s->flight_count == 0) {
+        return 1;
     }
-    return s->flight_count == 0 ? 1 : FLIGHT_REQUESTS_MIN;
+    bool may_follow = s->flight_count < STORE_FLIGHTS_MAX && s->apply_us >= s->apply_us_min;
+    return may_follow ? FLIGHT_REQUESTS_MIN : SIZE_MAX;
 }
 
 static bool has_work(const struct sequencer *s)
@@ -562,8 +576,8 @@ static bool serve_next(struct sequencer *s, bool *done)
         return false;
     } else {
         begin_run(s);
-        *done = s->flight_count > 0 || s->queued.count >= FLIGHT_REQUESTS_MIN ? launch_batch(s)
-                                                                              : serve_batch(s);
+        bool flies = s->queued.count >= FLIGHT_REQUESTS_MIN && s->apply_us >= s->apply_us_min;
+        *done = flies ? launch_batch(s) : serve_batch(s);
     }
     return true;
 }

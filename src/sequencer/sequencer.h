@@ -57,6 +57,10 @@ struct store *sequencer_store(const struct sequencer *sequencer);
 void sequencer_set_time(struct sequencer *sequencer, uint64_t (*now_ns)(void *context),
                         void *context);
 
+/* Served: batches do not wait for the commits before them even where that does not pay; for tests.
+ * Before sequencer_start. */
+void sequencer_fly_always(struct sequencer *sequencer);
+
 /* Served. `done` is called on the sequencer's thread after each batch: it must only wake the
  * loop. */
 int sequencer_start(struct sequencer *sequencer, void (*done)(void *context), void *context,

@@ -85,6 +85,14 @@ static struct store *open_air(void)
     return store;
 }
 
+static void open_flying(struct served *s)
+{
+    struct ls_error error;
+    open_embedded(s, open_air());
+    sequencer_fly_always(s->sequencer);
+    assert_code(sequencer_start(s->sequencer, wake, s, &error), 0, &error);
+}
+
 static void let_go(void)
 {
     atomic_store(&air.hold, false);
@@ -109,7 +117,7 @@ static void nothing_is_done_before_its_commit_is_finished(void **state)
     struct served s;
     static struct job jobs[COUNT];
     static struct request *back[COUNT];
-    open_served(&s, open_air());
+    open_flying(&s);
     atomic_store(&air.hold, true);
     for (size_t i = 0; i < COUNT; i++) {
         job_post(&jobs[i]);
@@ -136,7 +144,7 @@ static void few_requests_wait_for_the_commits_before_them(void **state)
     struct served s;
     static struct job jobs[BATCH + 1];
     static struct request *back[BATCH + 1];
-    open_served(&s, open_air());
+    open_flying(&s);
     atomic_store(&air.hold, true);
     for (size_t i = 0; i <= BATCH; i++) {
         job_post(&jobs[i]);
@@ -159,7 +167,7 @@ static void what_changes_nothing_comes_back_behind_what_it_saw(void **state)
     struct served s;
     static struct job jobs[2 * BATCH];
     static struct request *back[2 * BATCH];
-    open_served(&s, open_air());
+    open_flying(&s);
     atomic_store(&air.hold, true);
     for (size_t i = 0; i < BATCH; i++) {
         job_post(&jobs[i]);
@@ -191,7 +199,7 @@ static void what_is_lost_runs_again_in_its_order(void **state)
         static struct job jobs[COUNT];
         static struct request *back[COUNT];
         struct sequencer_counters counters;
-        open_served(&s, open_air());
+        open_flying(&s);
         atomic_store(&air.hold, true);
         for (size_t i = 0; i < COUNT; i++) {
             job_post(&jobs[i]);
@@ -220,7 +228,7 @@ static void the_end_waits_for_what_is_under_way(void **state)
     (void)state;
     struct served s;
     static struct job jobs[BATCH];
-    open_served(&s, open_air());
+    open_flying(&s);
     for (size_t i = 0; i < BATCH; i++) {
         job_post(&jobs[i]);
     }
