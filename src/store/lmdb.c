@@ -353,16 +353,67 @@ static int lmdb_get(struct store_txn *txn, ls_bytes key, ls_bytes *value)
     return 0;
 }
 
+/* The cursor of its kind for the key's category, which stands where it was last used. */
+static int cursor_of(struct store_txn *txn, MDB_cursor **cursors, MDB_dbi dbi, const MDB_val *key,
+                     MDB_cursor **out)
+{
+    MDB_cursor **cursor = &cursors[lmdb_slot(*(const uint8_t *)key->mv_data)];
+    int result = *cursor == NULL ? mdb_cursor_open(txn->mdb, dbi, cursor) : 0;
+    *out = *cursor;
+    return result;
+}
+
 static int append(struct store_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value)
 {
-    MDB_cursor **cursor = &txn->appenders[lmdb_slot(*(const uint8_t *)key->mv_data)];
-    if (*cursor == NULL) {
-        int result = mdb_cursor_open(txn->mdb, dbi, cursor);
-        if (result != 0) {
-            return result;
-        }
+    MDB_cursor *cursor;
+    int result = cursor_of(txn, txn->appenders, dbi, key, &cursor);
+    return result != 0 ? result : mdb_cursor_put(cursor, key, value, MDB_APPEND);
+}
+
+/* A leaf that was changed is in memory of its own, as large as a page. So keys that are further
+ * apart than that are in two leaves; those that are not, and in turn close to all before, are
+ * likely in one. */
+void lmdb_changed(struct store_txn *txn, uint8_t slot, const void *key)
+{
+    uintptr_t at = (uintptr_t)key;
+    uintptr_t low = txn->changed[slot].low, high = txn->changed[slot].high;
+    bool first = low == 0;
+    low = first || at < low ? at : low;
+    high = first || at > high ? at : high;
+    if (first || high - low >= txn->store->env->page_size) {
+        low = high = at;
+        txn->changes++;
     }
-    return mdb_cursor_put(*cursor, key, value, MDB_APPEND);
+    txn->changed[slot].low = low;
+    txn->changed[slot].high = high;
+}
+
+static int change(struct store_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value)
+{
+    MDB_cursor *cursor;
+    MDB_val at, content;
+    uint8_t slot = lmdb_slot(*(const uint8_t *)key->mv_data);
+    int result = cursor_of(txn, txn->changers, dbi, key, &cursor);
+    result = result != 0 ? result : mdb_cursor_put(cursor, key, value, 0);
+    if (result == 0 && mdb_cursor_get(cursor, &at, &content, MDB_GET_CURRENT) == 0) {
+        lmdb_changed(txn, slot, at.mv_data);
+    } else {
+        txn->changes++;
+    }
+    return result;
+}
+
+static int erase(struct store_txn *txn, MDB_dbi dbi, MDB_val *key)
+{
+    MDB_cursor *cursor;
+    MDB_val at = *key;
+    int result = cursor_of(txn, txn->changers, dbi, key, &cursor);
+    result = result != 0 ? result : mdb_cursor_get(cursor, &at, NULL, MDB_SET_KEY);
+    if (result == 0) {
+        lmdb_changed(txn, lmdb_slot(*(const uint8_t *)key->mv_data), at.mv_data);
+        result = mdb_cursor_del(cursor, 0);
+    }
+    return result;
 }
 
 static int lmdb_put(struct store_txn *txn, ls_bytes key, ls_bytes value, bool at_end,
@@ -375,8 +426,7 @@ static int lmdb_put(struct store_txn *txn, ls_bytes key, ls_bytes value, bool at
     }
     MDB_val wanted = val_of(key);
     MDB_val content = val_of(value);
-    int result =
-        at_end ? append(txn, dbi, &wanted, &content) : mdb_put(txn->mdb, dbi, &wanted, &content, 0);
+    int result = at_end ? append(txn, dbi, &wanted, &content) : change(txn, dbi, &wanted, &content);
     if (result == MDB_KEYEXIST) {
         return error_set(error, LS_EINVAL, 0, "the appended key is not the greatest");
     }
@@ -384,7 +434,6 @@ static int lmdb_put(struct store_txn *txn, ls_bytes key, ls_bytes value, bool at
         return lmdb_fail(error, result, txn->store->env, "cannot put");
     }
     txn->edits++;
-    txn->changes += !at_end;
     lmdb_log_edit(txn, at_end ? REDO_APPEND : REDO_PUT, key, value);
     return 0;
 }
@@ -397,7 +446,7 @@ static int lmdb_del(struct store_txn *txn, ls_bytes key, struct ls_error *error)
         return refuse_key(key, error);
     }
     MDB_val wanted = val_of(key);
-    int result = mdb_del(txn->mdb, dbi, &wanted, NULL);
+    int result = erase(txn, dbi, &wanted);
     if (result == MDB_NOTFOUND) {
         return error_code(error, LS_ENOTFOUND);
     }
@@ -405,7 +454,6 @@ static int lmdb_del(struct store_txn *txn, ls_bytes key, struct ls_error *error)
         return lmdb_fail(error, result, txn->store->env, "cannot delete");
     }
     txn->edits++;
-    txn->changes++;
     lmdb_log_edit(txn, REDO_DEL, key, (ls_bytes){0});
     return 0;
 }

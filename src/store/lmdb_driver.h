@@ -93,7 +93,7 @@ struct store_txn {
     bool logged;            /* its edits are recorded, to be committed by the log */
     uint64_t edits;         /* puts and deletes of any kind */
     bool room_disk_full;    /* and no use to ask again in this transaction */
-    uint64_t changes;       /* puts and deletes, but for appends */
+    uint64_t changes;       /* leaves that puts and deletes changed, but for appends; about */
     bool room_with_next;    /* refused, but what the last commit freed would be enough */
     uint64_t room_used;     /* pages when the transaction began; 0: room was not asked for yet */
     uint64_t room_limit;    /* pages, of map and quota */
@@ -102,6 +102,11 @@ struct store_txn {
     uint64_t room_run;      /* how long the runs were that room_free counts; 0: not counted */
     uint64_t room_free;     /* pages */
     MDB_cursor *appenders[LMDB_SLOTS]; /* opened with the first append, closed by LMDB */
+    MDB_cursor
+        *changers[LMDB_SLOTS]; /* likewise, for puts and deletes: near the last it is quick */
+    struct {
+        uintptr_t low, high;
+    } changed[LMDB_SLOTS]; /* where keys were in memory that are in the leaf changed last */
 };
 
 /* The slot of a category letter, or LMDB_SLOT_NONE. */
@@ -109,6 +114,9 @@ uint8_t lmdb_slot(uint8_t category);
 
 /* The LS_E code of what LMDB or the system returned, with a sentence: "<doing>: <why>". */
 int lmdb_fail(struct ls_error *error, int result, const struct lmdb_env *env, const char *doing);
+
+/* Counts the leaf of a key that was changed, where it is not that of the one before. */
+void lmdb_changed(struct store_txn *txn, uint8_t slot, const void *key);
 
 /* What LMDB's flags say of flushing; under the write lock. */
 void lmdb_set_sync(struct lmdb_env *env, bool sync);
