@@ -460,6 +460,18 @@ void recent_keep(struct recent *r)
 
 /* ---- looking ---- */
 
+void recent_prefetch(const struct recent *r, uint64_t hash, bool deeper)
+{
+    const struct generation *const generations[] = {r->active, r->frozen};
+    for (size_t i = 0; i < 2 && generations[i] != NULL; i++) {
+        const struct generation *g = generations[i];
+        if (g->bucket_count > 0) {
+            struct recent_key *const *bucket = &g->buckets[(uint32_t)hash & (g->bucket_count - 1)];
+            __builtin_prefetch(deeper ? (const void *)*bucket : (const void *)bucket);
+        }
+    }
+}
+
 static const struct recent_version *version_below(const struct recent *r,
                                                   const struct generation *g, ls_bytes name,
                                                   uint32_t hash, uint64_t below)

@@ -72,6 +72,10 @@ void recent_undo(struct recent *recent, uint64_t sequence);
 /* The sequence behind the last one added. */
 uint64_t recent_next(const struct recent *recent);
 
+/* Hints that a key will be looked for or added: first for all the keys that will, then, when that
+ * had some time, with `deeper`. What they are in is larger than any cache. */
+void recent_prefetch(const struct recent *recent, uint64_t hash, bool deeper);
+
 /* The newest version of the key below the timestamp, of those in here. */
 bool recent_find(const struct recent *recent, ls_bytes key, uint64_t hash, uint64_t below,
                  struct recent_found *out);

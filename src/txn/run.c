@@ -86,6 +86,7 @@ static size_t find_slot(struct txn *txn, size_t *count, size_t mask, ls_bytes ke
         }
         txn->slot_table[at] = (uint16_t)(*count + 1);
     }
+    recent_prefetch(txn->recent, hash, false);
     txn->slots[*count] = (struct slot){.key = key, .hash = hash};
     return (*count)++;
 }
@@ -243,6 +244,9 @@ static int read_slots(struct txn *txn, struct coordinator *c, struct txn_call *c
                       uint64_t timestamp, size_t count, uint64_t *waits_for, struct ls_error *error)
 {
     bool waits = false;
+    for (size_t i = 0; i < count; i++) {
+        recent_prefetch(txn->recent, txn->slots[i].hash, true);
+    }
     for (size_t i = 0; i < count; i++) {
         struct slot *slot = &txn->slots[i];
         struct txn_value value;
