@@ -118,6 +118,7 @@ static int clear_below(struct txn *txn, struct coordinator *c, ls_bytes name, st
         if (below->newest != 0) {
             if (budget->clear == 0) {
                 *below = (struct below){0};
+                merge_sweep_again(txn, 1);
                 rc = 0;
                 break;
             }
@@ -182,7 +183,7 @@ static int begin_key(struct txn *txn, struct coordinator *c, const struct recent
         if (!recent_has_below(txn->recent, name, below.newest)) {
             rc = drop_stored(txn, c, name, below.newest, error);
         } else { /* rule 4 */
-            merge_keep_deletion(txn, below.newest);
+            merge_sweep_again(txn, below.newest);
         }
     }
     *from = below.newest;
@@ -201,7 +202,7 @@ static int move_key(struct txn *txn, struct coordinator *c, const struct recent_
     bool forget = false;
     if (version == NULL) {
         version = key->newest;
-        if (grant(txn, c, PAGE) != 0) {
+        if (budget->move == 0 || grant(txn, c, PAGE) != 0) {
             return 0;
         }
         int rc = begin_key(txn, c, key, budget, &from, &forget, error);
@@ -225,7 +226,7 @@ static int move_key(struct txn *txn, struct coordinator *c, const struct recent_
             continue;
         }
         if (version->deleted && version->timestamp <= txn->now.collected) {
-            merge_keep_deletion(txn, version->timestamp);
+            merge_sweep_again(txn, version->timestamp);
         }
         struct version put = {.value = bytes_of(version->value, version->size),
                               .deleted = version->deleted};
@@ -323,7 +324,7 @@ int merge_step(struct txn *txn, struct coordinator *c, struct ls_error *error)
     return rc;
 }
 
-void merge_keep_deletion(struct txn *txn, uint64_t timestamp)
+void merge_sweep_again(struct txn *txn, uint64_t timestamp)
 {
     struct standing *now = &txn->now;
     now->sweep_kept = true;

@@ -245,8 +245,8 @@ void merge_settle(struct txn *txn, bool committed);
 void merge_tick(struct txn *txn, uint64_t now_ms);
 /* Whether nobody writes, and there is something to be moved or deleted. */
 bool merge_is_due(const struct txn *txn);
-/* A deletion is under `V` that will be of no use: a sweep must come by once more. */
-void merge_keep_deletion(struct txn *txn, uint64_t timestamp);
+/* Something of this timestamp is under `V` that will be of no use: a sweep must come by again. */
+void merge_sweep_again(struct txn *txn, uint64_t timestamp);
 
 /* ---- version.c ---- */
 

@@ -176,6 +176,7 @@ int vlog_follow(struct txn *txn, struct coordinator *c, struct ls_error *error)
         merge_found(txn);
     } else if (rc == 0) {
         txn->merging.wrote_ms = txn_now_ms(txn);
+        txn->merging.idle = false;
     }
     return rc;
 }
