@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/hash.h"
 
@@ -82,17 +83,38 @@ struct recent {
 
 /* ---- memory ---- */
 
+/* Of the system where it is much, so that it goes back there at once. All zeros. */
+#define MAP_MIN ((size_t)256 << 10)
+
+static void *memory_take(size_t size)
+{
+    if (size < MAP_MIN) {
+        return calloc(1, size);
+    }
+    void *out = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return out == MAP_FAILED ? NULL : out;
+}
+
+static void memory_give(void *memory, size_t size)
+{
+    if (size < MAP_MIN) {
+        free(memory);
+    } else {
+        (void)munmap(memory, size);
+    }
+}
+
 static void generation_free(struct generation *g)
 {
     for (struct chunk *chunk = g->chunks, *before; chunk != NULL; chunk = before) {
         before = chunk->before;
-        free(chunk);
+        memory_give(chunk, sizeof(*chunk) + chunk->size);
     }
     for (struct run *run = g->runs, *after; run != NULL; run = after) {
         after = run->after;
         free(run);
     }
-    free(g->buckets);
+    memory_give(g->buckets, g->bucket_count * sizeof(struct recent_key *));
     *g = (struct generation){0};
 }
 
@@ -104,11 +126,12 @@ static void *chunk_take(struct generation *g, size_t size)
         size_t room = chunk == NULL ? CHUNK_FIRST : 2 * chunk->size;
         room = room > CHUNK_MAX ? CHUNK_MAX : room;
         room = room < size ? size : room;
-        struct chunk *next = malloc(sizeof(*next) + room);
+        struct chunk *next = memory_take(sizeof(*next) + room);
         if (next == NULL) {
             return NULL;
         }
-        *next = (struct chunk){.before = chunk, .size = room};
+        next->before = chunk;
+        next->size = room;
         g->chunks = chunk = next;
         g->allocated += room;
     }
@@ -124,7 +147,7 @@ static void chunk_back(struct generation *g, struct chunk *chunk, size_t used)
     while (g->chunks != chunk) {
         struct chunk *before = g->chunks->before;
         g->allocated -= g->chunks->size;
-        free(g->chunks);
+        memory_give(g->chunks, sizeof(*g->chunks) + g->chunks->size);
         g->chunks = before;
     }
     if (chunk != NULL) {
@@ -211,7 +234,7 @@ static int spread(struct generation *g)
         return 0;
     }
     size_t count = g->bucket_count == 0 ? BUCKETS_FIRST : BUCKETS_GROW * g->bucket_count;
-    struct recent_key **buckets = calloc(count, sizeof(struct recent_key *));
+    struct recent_key **buckets = memory_take(count * sizeof(struct recent_key *));
     if (buckets == NULL) {
         return g->bucket_count == 0 ? LS_ENOMEM : 0;
     }
@@ -223,7 +246,7 @@ static int spread(struct generation *g)
             *bucket = key;
         }
     }
-    free(g->buckets);
+    memory_give(g->buckets, g->bucket_count * sizeof(struct recent_key *));
     g->allocated += (count - g->bucket_count) * sizeof(struct recent_key *);
     g->buckets = buckets;
     g->bucket_count = count;
