@@ -41,6 +41,7 @@ static void keep_control(struct walk *walk, const struct key_parts *parts, ls_by
                        control->value[0]);
         }
     } else if (is_named(parts, CONTROL_TXNS)) {
+        walk->txns = *control;
         if (control->value[TXNS_OPEN] != walk->open) {
             walk_fault(walk, key,
                        "%" PRIu64 " transactions are said to be open, %" PRIu64 " are there",
@@ -59,6 +60,49 @@ static void check_open(struct walk *walk, ls_bytes key, ls_bytes value, uint64_t
         walk_fault_error(walk, key, &error);
     } else if (walk->has_clock && timestamp > walk->clock) {
         walk_fault(walk, key, "the transaction is above the clock, %" PRIu64, walk->clock);
+    }
+}
+
+/* A record of the version log. They come behind the one that counts them. What is merged already
+ * counts as a version where it is under V. */
+static void check_logged(struct walk *walk, ls_bytes key, ls_bytes value, uint64_t sequence)
+{
+    struct ls_error error;
+    struct logged logged;
+    if (walk->logged > 0 && sequence != walk->logged_last + 1) {
+        walk_fault(walk, key, "the record before it, %" PRIu64 " of the version log, is missing",
+                   sequence - 1);
+    }
+    walk->logged++;
+    walk->logged_last = sequence;
+    if (logged_decode(&logged, value, &error) != 0) {
+        walk_fault_error(walk, key, &error);
+        return;
+    }
+    if (walk->has_clock && logged.timestamp > walk->clock) {
+        walk_fault(walk, key, "the transaction is above the clock, %" PRIu64, walk->clock);
+    }
+    for (struct logged_write write; logged_write_next(&logged.writes, &write);) {
+        walk->logged_writes++;
+        walk->totals->versions += sequence >= walk->txns.value[TXNS_MERGED];
+    }
+}
+
+void check_log(struct walk *walk)
+{
+    ls_bytes none = bytes_of(NULL, 0);
+    uint64_t end = walk->txns.value[TXNS_LOGGED], merged = walk->txns.value[TXNS_MERGED];
+    uint64_t first = walk->logged > 0 ? walk->logged_last + 1 - walk->logged : end;
+    if (merged > end || (walk->logged > 0 && walk->logged_last + 1 != end) || first > merged) {
+        walk_fault(walk, none,
+                   "the version log should reach from %" PRIu64 ", up to which it is merged, to "
+                   "%" PRIu64 ", but has %" PRIu64 " records from %" PRIu64 " on",
+                   merged, end, walk->logged, first);
+    }
+    if (walk->logged_writes > walk->txns.value[TXNS_WRITTEN]) {
+        walk_fault(walk, none,
+                   "the version log has %" PRIu64 " writes, but only %" PRIu64 " were ever made",
+                   walk->logged_writes, walk->txns.value[TXNS_WRITTEN]);
     }
 }
 
@@ -97,6 +141,10 @@ int check_control(struct walk *walk, const struct key_parts *parts, ls_bytes key
     }
     if (txn_name(parts->name, &created)) {
         check_open(walk, key, value, created);
+        return 0;
+    }
+    if (logged_name(parts->name, &created)) {
+        check_logged(walk, key, value, created);
         return 0;
     }
     const char *const *fields = control_fields(parts->name);

@@ -40,6 +40,10 @@ struct walk {
     struct control box;
     struct control discarded;
     uint64_t open; /* records of open transactions */
+    struct control txns;
+    uint64_t logged;        /* records of the version log */
+    uint64_t logged_last;   /* sequence of the last */
+    uint64_t logged_writes; /* in all of them */
 
     /* Where the box stands. */
     bool chain_known;
@@ -65,6 +69,8 @@ int check_object(struct walk *walk, const struct key_parts *parts, ls_bytes key,
 int check_producer(struct walk *walk, const struct key_parts *parts, ls_bytes key, ls_bytes value);
 int check_version(struct walk *walk, const struct key_parts *parts, ls_bytes key, ls_bytes value);
 
+/* After all control records: whether the version log is whole. */
+void check_log(struct walk *walk);
 /* After all messages: whether the records under C say the same. */
 void check_box(struct walk *walk);
 

@@ -256,6 +256,9 @@ int check_walk(struct reading *reading, const struct check_report *report,
             walk.last = walk.discarded.value[1];
         }
         rc = check_category(&walk, *category, error);
+        if (*category == KEY_CONTROL && rc == 0) {
+            check_log(&walk);
+        }
     }
     rc = rc != 0 ? rc : check_missing(&walk, error);
     if (rc == 0 && !is_fresh(totals)) {

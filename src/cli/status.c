@@ -53,8 +53,37 @@ static int ask_library(const struct cli *cli, struct status *status)
     return result;
 }
 
-/* The transactions that are open; a store in which none ever was has no record of them. */
-static int count_open(struct reading *reading, uint64_t *out, struct ls_error *error)
+/* Versions in the version log that are not in a place of their own yet. */
+static int count_logged(struct reading *reading, const struct control *txns, uint64_t *versions,
+                        struct ls_error *error)
+{
+    const struct store_driver *driver = reading->store->driver;
+    struct store_cursor *cursor;
+    struct key from, to;
+    ls_bytes key, value;
+    logged_key(&from, txns->value[TXNS_MERGED]);
+    logged_key(&to, txns->value[TXNS_LOGGED]);
+    int rc = driver->scan(reading->txn, key_bytes(&from), key_bytes(&to), false, &cursor, error);
+    if (rc != 0) {
+        return rc;
+    }
+    while ((rc = driver->next(cursor, &key, &value, error)) > 0) {
+        struct logged logged;
+        rc = logged_decode(&logged, value, error);
+        if (rc != 0) {
+            break;
+        }
+        for (struct logged_write write; logged_write_next(&logged.writes, &write);) {
+            *versions += 1;
+        }
+    }
+    driver->scan_end(cursor);
+    return rc;
+}
+
+/* A store in which no transaction ever was has no record of them. */
+static int count_transactions(struct reading *reading, struct status *status,
+                              struct ls_error *error)
 {
     struct key key;
     struct control txns;
@@ -68,8 +97,11 @@ static int count_open(struct reading *reading, uint64_t *out, struct ls_error *e
         return error_code(error, rc);
     }
     rc = control_decode(&txns, record, control_txns_fields, error);
-    *out = rc == 0 ? txns.value[0] : 0;
-    return rc;
+    if (rc != 0) {
+        return rc;
+    }
+    status->open = txns.value[TXNS_OPEN];
+    return count_logged(reading, &txns, &status->versions, error);
 }
 
 static int count_keys(struct reading *reading, struct status *status, struct ls_error *error)
@@ -77,7 +109,7 @@ static int count_keys(struct reading *reading, struct status *status, struct ls_
     const struct store_driver *driver = reading->store->driver;
     int rc = driver->count(reading->txn, KEY_OBJECT, &status->objects, error);
     rc = rc != 0 ? rc : driver->count(reading->txn, KEY_VERSION, &status->versions, error);
-    return rc != 0 ? rc : count_open(reading, &status->open, error);
+    return rc != 0 ? rc : count_transactions(reading, status, error);
 }
 
 static int ask_store(const char *directory, struct status *status)

@@ -116,7 +116,8 @@ int key_object(struct key *out, ls_bytes name, struct ls_error *error)
     return 0;
 }
 
-int key_version(struct key *out, ls_bytes name, uint64_t timestamp, struct ls_error *error)
+/* How long the encoded key is. */
+static int version_size(ls_bytes name, size_t *out, struct ls_error *error)
 {
     int rc = check_object_name(name, error);
     if (rc != 0) {
@@ -132,6 +133,24 @@ int key_version(struct key *out, ls_bytes name, uint64_t timestamp, struct ls_er
                          "the key has %zu bytes where each 0x00 counts twice, the limit is %d",
                          size, KEY_SIZE_MAX);
     }
+    *out = size;
+    return 0;
+}
+
+int key_check_version(ls_bytes name, struct ls_error *error)
+{
+    size_t size;
+    return version_size(name, &size, error);
+}
+
+int key_version(struct key *out, ls_bytes name, uint64_t timestamp, struct ls_error *error)
+{
+    size_t size = 0;
+    int rc = version_size(name, &size, error);
+    if (rc != 0) {
+        return rc;
+    }
+    const uint8_t *at = name.data;
     key_first(out, KEY_VERSION);
     uint8_t *to = out->data + out->size;
     for (size_t i = 0; i < name.size; i++) {

@@ -50,6 +50,8 @@ int key_node(struct key *out, ls_bytes host, struct ls_error *error);
 int key_object(struct key *out, ls_bytes name, struct ls_error *error);
 int key_version(struct key *out, ls_bytes name, uint64_t timestamp, struct ls_error *error);
 int key_control(struct key *out, ls_bytes name);
+/* What key_version would refuse, without encoding. */
+int key_check_version(ls_bytes name, struct ls_error *error);
 void key_message(struct key *out, uint64_t clock, uint8_t type);
 void key_producer(struct key *out, const uint8_t id[16]);
 

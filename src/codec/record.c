@@ -40,6 +40,7 @@
 #define K_WHOLE     "\145whole"
 #define K_JOINED    "\146joined"
 #define K_OBJECT    "\146object"
+#define K_WRITES    "\146writes"
 #define K_CREATED   "\147created"
 #define K_FROM_ID   "\147from-id"
 #define K_MODIFIED  "\150modified"
@@ -49,7 +50,6 @@
 /* Room for the keys, heads and numbers of any record, its strings not counted. */
 #define FIXED_SIZE_MAX 256
 
-#define CONTROL_NAMES_MAX    4
 #define CONTROL_KEY_SIZE_MAX 24 /* with a head of one byte */
 
 /* ---- encoding ---- */
@@ -333,6 +333,60 @@ int transaction_encode(struct buf *out, const struct transaction *transaction, l
     put_string(&writer, CBOR_ITEM_BYTES, transaction->eager);
     put_key(&writer, K_WHOLE);
     put_number(&writer, transaction->whole);
+    (void)writer_close_checked(&writer, seed_of_key(key));
+    return 0;
+}
+
+/* Before each write of a list: the sizes of its key and of its value. */
+#define WRITE_KEY_SIZE   2
+#define WRITE_VALUE_SIZE 4
+#define WRITE_DELETED    UINT32_MAX /* instead of the value's size */
+
+static uint8_t *put_big(uint8_t *at, uint64_t value, size_t size)
+{
+    for (size_t i = size; i-- > 0; value >>= 8) {
+        at[i] = (uint8_t)value;
+    }
+    return at + size;
+}
+
+static uint8_t *put_bytes_raw(uint8_t *at, ls_bytes bytes)
+{
+    if (bytes.size > 0) {
+        memcpy(at, bytes.data, bytes.size);
+    }
+    return at + bytes.size;
+}
+
+static uint8_t *put_write(uint8_t *at, const struct logged_write *write)
+{
+    at = put_big(at, write->key.size, WRITE_KEY_SIZE);
+    at = put_big(at, write->deleted ? WRITE_DELETED : write->value.size, WRITE_VALUE_SIZE);
+    at = put_bytes_raw(at, write->key);
+    return write->deleted ? at : put_bytes_raw(at, write->value);
+}
+
+int logged_encode(struct buf *out, uint64_t timestamp, const struct logged_write *writes,
+                  size_t count, ls_bytes key)
+{
+    struct writer writer;
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++) {
+        size += WRITE_KEY_SIZE + WRITE_VALUE_SIZE + writes[i].key.size +
+                (writes[i].deleted ? 0 : writes[i].value.size);
+    }
+    int rc = writer_open(&writer, out, size);
+    if (rc != 0) {
+        return rc;
+    }
+    put_check_here(&writer);
+    put_key(&writer, K_WRITES);
+    writer.at += cbor_write_head(writer.at, CBOR_ITEM_BYTES, size);
+    for (size_t i = 0; i < count; i++) {
+        writer.at = put_write(writer.at, &writes[i]);
+    }
+    put_key(&writer, K_TIMESTAMP);
+    put_number(&writer, timestamp);
     (void)writer_close_checked(&writer, seed_of_key(key));
     return 0;
 }
@@ -739,6 +793,76 @@ int transaction_decode(struct transaction *out, ls_bytes record, struct ls_error
             .will = entries[WILL].bytes,
             .may = entries[MAY].bytes,
         };
+    }
+    return rc;
+}
+
+static uint64_t get_big(const uint8_t *at, size_t size)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < size; i++) {
+        value = value << 8 | at[i];
+    }
+    return value;
+}
+
+bool logged_write_next(ls_bytes *writes, struct logged_write *write)
+{
+    const uint8_t *at = writes->data;
+    if (writes->size < WRITE_KEY_SIZE + WRITE_VALUE_SIZE) {
+        return false;
+    }
+    size_t left = writes->size - WRITE_KEY_SIZE - WRITE_VALUE_SIZE;
+    size_t key_size = (size_t)get_big(at, WRITE_KEY_SIZE);
+    size_t value_size = (size_t)get_big(at + WRITE_KEY_SIZE, WRITE_VALUE_SIZE);
+    bool deleted = value_size == WRITE_DELETED;
+    value_size = deleted ? 0 : value_size;
+    if (key_size > left || value_size > left - key_size) {
+        return false;
+    }
+    at += WRITE_KEY_SIZE + WRITE_VALUE_SIZE;
+    *write = (struct logged_write){.key = bytes_of(at, key_size), .deleted = deleted};
+    if (!deleted) {
+        write->value = bytes_of(at + key_size, value_size);
+    }
+    *writes = bytes_of(at + key_size + value_size, left - key_size - value_size);
+    return true;
+}
+
+/* At least one, each of a key that a version can have, in the order of their keys. */
+static bool check_writes(ls_bytes writes)
+{
+    ls_bytes last = bytes_of(NULL, 0);
+    struct logged_write write;
+    if (writes.size == 0) {
+        return false;
+    }
+    while (logged_write_next(&writes, &write)) {
+        if (key_check_version(write.key, NULL) != 0 || bytes_compare(last, write.key) >= 0) {
+            return false;
+        }
+        last = write.key;
+    }
+    return writes.size == 0;
+}
+
+int logged_decode(struct logged *out, ls_bytes record, struct ls_error *error)
+{
+    enum { CHECK, WRITES, TIMESTAMP, COUNT };
+    static const struct field fields[COUNT] = {
+        [CHECK] = FIELD(K_CHECK, CBOR_UINT, REQUIRED),
+        [WRITES] = FIELD(K_WRITES, CBOR_BYTES, REQUIRED),
+        [TIMESTAMP] = FIELD(K_TIMESTAMP, CBOR_UINT, REQUIRED),
+    };
+    struct cbor_entry entries[COUNT];
+    int rc = read_fields(entries, record, fields, COUNT, error);
+    if (rc == 0 && !check_writes(entries[WRITES].bytes)) {
+        rc =
+            error_set(error, LS_ERECORD, entries[WRITES].offset, "the list of writes is malformed");
+    }
+    if (rc == 0) {
+        *out = (struct logged){.timestamp = entries[TIMESTAMP].number,
+                               .writes = entries[WRITES].bytes};
     }
     return rc;
 }

@@ -80,9 +80,24 @@ struct transaction {
     ls_bytes may;
 };
 
-/* Control records: up to four named numbers. */
+/* All that one transaction wrote, as the version log has it. The list is walked by
+ * logged_write_next. */
+struct logged {
+    uint64_t timestamp;
+    ls_bytes writes;
+};
+
+struct logged_write {
+    ls_bytes key;
+    ls_bytes value;
+    bool deleted;
+};
+
+#define CONTROL_NAMES_MAX 6
+
+/* Control records: some named numbers. */
 struct control {
-    uint64_t value[4];
+    uint64_t value[CONTROL_NAMES_MAX];
 };
 
 /* The `object` of an O message. */
@@ -104,9 +119,12 @@ int owned_encode(struct buf *out, ls_bytes object_key, ls_bytes key);
 int change_encode(struct buf *out, const struct change *change);
 int version_encode(struct buf *out, const struct version *version, ls_bytes key);
 int transaction_encode(struct buf *out, const struct transaction *transaction, ls_bytes key);
+/* The writes, at least one, are in byte order of their keys, each of which is there once. */
+int logged_encode(struct buf *out, uint64_t timestamp, const struct logged_write *writes,
+                  size_t count, ls_bytes key);
 
-/* A control record is a map from `names` (a NULL-terminated list in deterministic order, at most 4)
- * to numbers. */
+/* A control record is a map from `names` (a NULL-terminated list in deterministic order, at most
+ * CONTROL_NAMES_MAX) to numbers. */
 int control_encode(struct buf *out, const struct control *control, const char *const *names,
                    ls_bytes key);
 
@@ -122,6 +140,11 @@ int owned_decode(ls_bytes *object_key, ls_bytes record, struct ls_error *error);
 int change_decode(struct change *out, ls_bytes object, struct ls_error *error);
 int version_decode(struct version *out, ls_bytes record, struct ls_error *error);
 int transaction_decode(struct transaction *out, ls_bytes record, struct ls_error *error);
+int logged_decode(struct logged *out, ls_bytes record, struct ls_error *error);
+
+/* Walks the writes of a record that was decoded: true with *write set, and `writes` behind it;
+ * false at the end. */
+bool logged_write_next(ls_bytes *writes, struct logged_write *write);
 
 /* Walks a list of keys: true with *key set, and `list` behind it; false at its end. What is left in
  * `list` then, if anything, is malformed. */

@@ -697,9 +697,24 @@ int coordinator_put(struct coordinator *c, const struct key *key, ls_bytes value
     return state_put(c, key, value, false, error);
 }
 
+int coordinator_append(struct coordinator *c, const struct key *key, ls_bytes value,
+                       struct ls_error *error)
+{
+    return state_put(c, key, value, true, error);
+}
+
 int coordinator_del(struct coordinator *c, const struct key *key, struct ls_error *error)
 {
     return state_del(c, key, error);
+}
+
+int coordinator_drop(struct coordinator *c, struct store_cursor *cursor, struct ls_error *error)
+{
+    int rc = c->store->driver->drop(cursor, error);
+    c->puts++;
+    c->changed = true;
+    c->broken = c->broken || rc < 0;
+    return rc;
 }
 
 int coordinator_control(struct coordinator *c, const char *name, const char *const *fields,

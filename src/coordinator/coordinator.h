@@ -21,7 +21,7 @@
 #include "lockstep.h"
 #include "store/store.h"
 
-#define COORDINATOR_FORMAT 1
+#define COORDINATOR_FORMAT 2
 
 /* Messages discarded by one trim in one transaction. */
 #define TRIM_STEP 2000
@@ -111,7 +111,13 @@ int coordinator_room(struct coordinator *coordinator, enum store_room room, size
 /* Where they fail the transaction is broken. LS_ENOTFOUND of del is no failure. */
 int coordinator_put(struct coordinator *coordinator, const struct key *key, ls_bytes value,
                     struct ls_error *error);
+/* The key is above all others of its category. */
+int coordinator_append(struct coordinator *coordinator, const struct key *key, ls_bytes value,
+                       struct ls_error *error);
 int coordinator_del(struct coordinator *coordinator, const struct key *key, struct ls_error *error);
+/* Deletes what a cursor of the transaction stands on. */
+int coordinator_drop(struct coordinator *coordinator, struct store_cursor *cursor,
+                     struct ls_error *error);
 /* Control records of numbers; a missing one is all zeros. */
 int coordinator_control(struct coordinator *coordinator, const char *name,
                         const char *const *fields, struct control *out, struct ls_error *error);

@@ -10,13 +10,16 @@
 #define OWNED_SIZE (sizeof(OWNED) - 1)
 #define TXN        "txn/"
 #define TXN_SIZE   (sizeof(TXN) - 1)
+#define LOG        "versions/"
+#define LOG_SIZE   (sizeof(LOG) - 1)
 
 const char *const control_format_fields[] = {"version", NULL};
 const char *const control_epoch_fields[] = {"epoch", NULL};
 const char *const control_clock_fields[] = {"clock", NULL};
 const char *const control_box_fields[] = {"bytes", "chain", "count", "newest", NULL};
 const char *const control_discarded_fields[] = {"chain", "clock", NULL};
-const char *const control_txns_fields[] = {"open", "written", "collected", "generation", NULL};
+const char *const control_txns_fields[] = {"open",      "logged",     "merged", "written",
+                                           "collected", "generation", NULL};
 
 const char *const *control_fields(ls_bytes name)
 {
@@ -89,5 +92,22 @@ bool txn_name(ls_bytes name, uint64_t *timestamp)
         return false;
     }
     *timestamp = get_be64((const uint8_t *)name.data + TXN_SIZE);
+    return true;
+}
+
+void logged_key(struct key *out, uint64_t sequence)
+{
+    key_first(out, KEY_CONTROL);
+    memcpy(out->data + out->size, LOG, LOG_SIZE);
+    put_be64(out->data + out->size + LOG_SIZE, sequence);
+    out->size = (uint16_t)(out->size + LOG_SIZE + 8);
+}
+
+bool logged_name(ls_bytes name, uint64_t *sequence)
+{
+    if (name.size != LOG_SIZE + 8 || memcmp(name.data, LOG, LOG_SIZE) != 0) {
+        return false;
+    }
+    *sequence = get_be64((const uint8_t *)name.data + LOG_SIZE);
     return true;
 }

@@ -21,11 +21,12 @@ extern const char *const control_epoch_fields[];     /* epoch */
 extern const char *const control_clock_fields[];     /* clock */
 extern const char *const control_box_fields[];       /* bytes, chain, count, newest */
 extern const char *const control_discarded_fields[]; /* chain, clock */
-extern const char *const control_txns_fields[];      /* open, written, collected, generation */
+/* open, logged, merged, written, collected, generation */
+extern const char *const control_txns_fields[];
 
 enum { BOX_BYTES, BOX_CHAIN, BOX_COUNT, BOX_NEWEST };
 enum { DISCARDED_CHAIN, DISCARDED_CLOCK };
-enum { TXNS_OPEN, TXNS_WRITTEN, TXNS_COLLECTED, TXNS_GENERATION };
+enum { TXNS_OPEN, TXNS_LOGGED, TXNS_MERGED, TXNS_WRITTEN, TXNS_COLLECTED, TXNS_GENERATION };
 
 /* The fields of a control name, or NULL for a name that is not known. */
 const char *const *control_fields(ls_bytes name);
@@ -43,5 +44,10 @@ void txn_key(struct key *out, uint64_t timestamp);
 /* What all of them begin with. */
 void txn_prefix(struct key *out);
 bool txn_name(ls_bytes name, uint64_t *timestamp);
+
+/* A record of the version log: control key "versions/", its sequence in 8 bytes. They are above
+ * every other control key, so that they can be appended. */
+void logged_key(struct key *out, uint64_t sequence);
+bool logged_name(ls_bytes name, uint64_t *sequence);
 
 #endif

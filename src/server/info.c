@@ -126,12 +126,14 @@ static int info_transactions(struct server *server, struct buf *out)
         "open:%llu\r\nopen_here:%zu\r\nwaiting:%llu\r\noldest:%llu\r\ncollected_to:%llu\r\n"
         "begun:%llu\r\ncommitted:%llu\r\nrun:%llu\r\naborted:%llu\r\nreleased:%llu\r\n"
         "expired:%llu\r\nconflicts:%llu\r\nwaited:%llu\r\nversions_written:%llu\r\n"
-        "versions_dropped:%llu\r\nrebuilt:%llu\r\nsynced:%llu\r\n",
+        "versions_dropped:%llu\r\nversions_merged:%llu\r\nrecent_versions:%llu\r\n"
+        "recent_bytes:%llu\r\nrebuilt:%llu\r\nsynced:%llu\r\n",
         number(counters.open), server->txns.open.count, number(counters.parked),
         number(counters.oldest), number(counters.collected), number(counters.begun),
         number(counters.committed), number(counters.run), number(counters.aborted),
         number(counters.released), number(counters.expired), number(counters.conflicts),
         number(counters.waited), number(counters.written), number(counters.dropped),
+        number(counters.merged), number(counters.recent), number(counters.recent_bytes),
         number(counters.rebuilt), number(counters.synced));
 }
 

@@ -400,16 +400,67 @@ static int lmdb_get(struct store_txn *txn, ls_bytes key, ls_bytes *value)
     return 0;
 }
 
+/* The cursor of its kind for the key's category, which stands where it was last used. */
+static int cursor_of(struct store_txn *txn, MDB_cursor **cursors, MDB_dbi dbi, const MDB_val *key,
+                     MDB_cursor **out)
+{
+    MDB_cursor **cursor = &cursors[lmdb_slot(*(const uint8_t *)key->mv_data)];
+    int result = *cursor == NULL ? mdb_cursor_open(txn->mdb, dbi, cursor) : 0;
+    *out = *cursor;
+    return result;
+}
+
 static int append(struct store_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value)
 {
-    MDB_cursor **cursor = &txn->appenders[lmdb_slot(*(const uint8_t *)key->mv_data)];
-    if (*cursor == NULL) {
-        int result = mdb_cursor_open(txn->mdb, dbi, cursor);
-        if (result != 0) {
-            return result;
-        }
+    MDB_cursor *cursor;
+    int result = cursor_of(txn, txn->appenders, dbi, key, &cursor);
+    return result != 0 ? result : mdb_cursor_put(cursor, key, value, MDB_APPEND);
+}
+
+/* A leaf that was changed is in memory of its own, as large as a page. So keys that are further
+ * apart than that are in two leaves; those that are not, and in turn close to all before, are
+ * likely in one. */
+void lmdb_changed(struct store_txn *txn, uint8_t slot, const void *key)
+{
+    uintptr_t at = (uintptr_t)key;
+    uintptr_t low = txn->changed[slot].low, high = txn->changed[slot].high;
+    bool first = low == 0;
+    low = first || at < low ? at : low;
+    high = first || at > high ? at : high;
+    if (first || high - low >= txn->store->env->page_size) {
+        low = high = at;
+        txn->changes++;
     }
-    return mdb_cursor_put(*cursor, key, value, MDB_APPEND);
+    txn->changed[slot].low = low;
+    txn->changed[slot].high = high;
+}
+
+static int change(struct store_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value)
+{
+    MDB_cursor *cursor;
+    MDB_val at, content;
+    uint8_t slot = lmdb_slot(*(const uint8_t *)key->mv_data);
+    int result = cursor_of(txn, txn->changers, dbi, key, &cursor);
+    result = result != 0 ? result : mdb_cursor_put(cursor, key, value, 0);
+    if (result == 0 && mdb_cursor_get(cursor, &at, &content, MDB_GET_CURRENT) == 0) {
+        lmdb_changed(txn, slot, at.mv_data);
+    } else {
+        txn->changes++;
+    }
+    return result;
+}
+
+static int erase(struct store_txn *txn, MDB_dbi dbi, MDB_val *key)
+{
+    MDB_cursor *cursor;
+    MDB_val at = *key;
+    int result = cursor_of(txn, txn->changers, dbi, key, &cursor);
+    result = result != 0 ? result : mdb_cursor_get(cursor, &at, NULL, MDB_SET_KEY);
+    if (result == 0) {
+        lmdb_changed(txn, lmdb_slot(*(const uint8_t *)key->mv_data), at.mv_data);
+        result = mdb_cursor_del(cursor, 0);
+    }
+    return result;
 }
 
 int lmdb_edit(struct store_txn *txn, const struct redo_edit *edit)
@@ -419,11 +470,11 @@ int lmdb_edit(struct store_txn *txn, const struct redo_edit *edit)
     MDB_val value = val_of(edit->value);
     switch (edit->operation) {
     case REDO_PUT:
-        return mdb_put(txn->mdb, dbi, &key, &value, 0);
+        return change(txn, dbi, &key, &value);
     case REDO_APPEND:
         return append(txn, dbi, &key, &value);
     case REDO_DEL:
-        return mdb_del(txn->mdb, dbi, &key, NULL);
+        return erase(txn, dbi, &key);
     }
     return MDB_BAD_VALSIZE;
 }
@@ -431,7 +482,7 @@ int lmdb_edit(struct store_txn *txn, const struct redo_edit *edit)
 void lmdb_edited(struct store_txn *txn, const struct redo_edit *edit)
 {
     txn->edits++;
-    txn->changes += edit->operation != REDO_APPEND;
+    txn->changes += txn->ahead && edit->operation != REDO_APPEND; /* else LMDB tells */
     txn->slots |= 1u << lmdb_slot(*(const uint8_t *)edit->key.data);
     lmdb_log_edit(txn, edit);
 }

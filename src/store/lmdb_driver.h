@@ -145,7 +145,7 @@ struct store_txn {
     struct store_txn *view;  /* ahead: what it reads from, NULL before it does */
     uint64_t edits;          /* puts and deletes of any kind */
     bool room_disk_full;     /* and no use to ask again in this transaction */
-    uint64_t changes;        /* puts and deletes, but for appends */
+    uint64_t changes;        /* leaves that puts and deletes changed, but for appends; about */
     bool room_with_next;     /* refused, but what the last commit freed would be enough */
     uint64_t room_used;      /* pages when the transaction began; 0: room was not asked for yet */
     uint64_t room_limit;     /* pages, of map and quota */
@@ -155,6 +155,11 @@ struct store_txn {
     uint64_t room_run;       /* how long the runs were that room_free counts; 0: not counted */
     uint64_t room_free;      /* pages */
     MDB_cursor *appenders[LMDB_SLOTS]; /* opened with the first append, closed by LMDB */
+    MDB_cursor
+        *changers[LMDB_SLOTS]; /* likewise, for puts and deletes: near the last it is quick */
+    struct {
+        uintptr_t low, high;
+    } changed[LMDB_SLOTS]; /* where keys were in memory that are in the leaf changed last */
 };
 
 /* The slot of a category letter, or LMDB_SLOT_NONE. */
@@ -170,10 +175,12 @@ int lmdb_begin_read(struct lmdb_store *store, struct store_txn **out, struct ls_
 int lmdb_commit(struct store_txn *txn, struct ls_error *error);
 /* Makes an edit in LMDB's transaction, and nothing else. LMDB's result. */
 int lmdb_edit(struct store_txn *txn, const struct redo_edit *edit);
-/* Counts an edit that was made, and records it. */
+/* Counts an edit that was made, or that is ahead, and records it. */
 void lmdb_edited(struct store_txn *txn, const struct redo_edit *edit);
 /* Ends what a transaction that was ahead read from. */
 void lmdb_end_view(struct store_txn *txn);
+/* Counts the leaf of a key that was changed, where it is not that of the one before. */
+void lmdb_changed(struct store_txn *txn, uint8_t slot, const void *key);
 
 /* What LMDB's flags say of flushing; under the write lock. */
 void lmdb_set_sync(struct lmdb_env *env, bool sync);

@@ -348,6 +348,7 @@ int lmdb_ground(struct store_txn *txn, struct ls_error *error)
     pipe->turn = false; /* it is the transaction's */
     txn->ahead = false;
     txn->room_used = 0; /* more may be used by now */
+    txn->changes = 0;   /* LMDB tells */
     int code = begin_number(txn, txn->number, error);
     if (code == 0) {
         lmdb_set_sync(env, false);

@@ -176,15 +176,15 @@ int lmdb_drop(struct store_cursor *cursor, struct ls_error *error)
     struct store_txn *txn = cursor->txn;
     assert(txn->write && cursor->state == SCAN_STANDING);
     cursor->state = SCAN_DROPPED;
-    int result = 0;
-    if (cursor->edits != txn->edits) {
-        MDB_val key = val_of_key(&cursor->at);
-        result = mdb_cursor_get(cursor->mdb, &key, NULL, MDB_SET);
-        if (result == MDB_NOTFOUND) {
-            return 0; /* deleted otherwise */
-        }
+    MDB_val key = val_of_key(&cursor->at), value;
+    int result = cursor->edits != txn->edits
+                     ? mdb_cursor_get(cursor->mdb, &key, NULL, MDB_SET_KEY)
+                     : mdb_cursor_get(cursor->mdb, &key, &value, MDB_GET_CURRENT);
+    if (result == MDB_NOTFOUND && cursor->edits != txn->edits) {
+        return 0; /* deleted otherwise */
     }
     if (result == 0) {
+        lmdb_changed(txn, lmdb_slot(cursor->at.data[0]), key.mv_data);
         result = mdb_cursor_del(cursor->mdb, 0);
     }
     if (result != 0) {

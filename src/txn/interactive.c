@@ -24,9 +24,8 @@ int txn_check_size(size_t count, size_t bytes, struct ls_error *error)
 int txn_put_list(struct txn *txn, const struct txn_keys *keys, struct ls_error *error)
 {
     for (size_t i = 0; i < keys->count; i++) {
-        struct key checked;
         ls_bytes key = keys->keys[i];
-        int rc = key_version(&checked, key, 0, error);
+        int rc = key_check_version(key, error);
         if (rc != 0) {
             return rc;
         }
@@ -89,7 +88,8 @@ static int read_keys(struct txn *txn, struct coordinator *c, struct request *req
     struct txn_call *call = call_of(request);
     for (size_t i = 0; i < keys->count; i++) {
         uint64_t waits_for;
-        int rc = txn_resolve(txn, c, call, timestamp, keys->keys[i], &call->values[i], &waits_for,
+        int rc = txn_resolve(txn, c, call, timestamp, keys->keys[i],
+                             recent_hash(txn->recent, keys->keys[i]), &call->values[i], &waits_for,
                              request->error);
         if (rc != 0) {
             return rc < 0 ? rc : txn_park(txn, request, waits_for);
@@ -188,6 +188,21 @@ static int check_writes(const struct txn_call *call, const struct open *open,
     return txn_check_size(call->write_count, bytes, error);
 }
 
+static int write_all(struct txn *txn, struct coordinator *c, const struct txn_call *call,
+                     uint64_t timestamp, struct ls_error *error)
+{
+    int rc = merge_admit(txn, error);
+    rc = rc != 0 ? rc : vlog_reserve(txn, call->write_count, error);
+    for (size_t i = 0; i < call->write_count && rc == 0; i++) {
+        const struct txn_write *write = &call->writes[i];
+        txn->writes[i] = (struct logged_write){.key = write->key, .deleted = write->del};
+        if (!write->del) {
+            txn->writes[i].value = write->value;
+        }
+    }
+    return rc != 0 ? rc : vlog_write(txn, c, timestamp, call->write_count, error);
+}
+
 int txn_commit(struct txn *txn, struct coordinator *c, struct request *request)
 {
     const struct txn_call *call = call_of(request);
@@ -201,10 +216,9 @@ int txn_commit(struct txn *txn, struct coordinator *c, struct request *request)
     bool adds = call->write_count > 0;
     rc = coordinator_room(c, adds ? STORE_ROOM_ADD : STORE_ROOM_FREE,
                           adds ? request->in.extension.weight : 0, error);
-    for (size_t i = 0; i < call->write_count && rc == 0; i++) {
-        const struct txn_write *write = &call->writes[i];
-        struct version version = {.value = write->value, .deleted = write->del};
-        rc = version_put(txn, c, write->key, open->timestamp, &version, error);
+    rc = rc != 0 || !adds ? rc : write_all(txn, c, call, open->timestamp, error);
+    if (rc != 0) {
+        return rc;
     }
     txn->touched = true;
     for (size_t i = 0; i < call->write_count && rc == 0; i++) {

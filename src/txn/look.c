@@ -39,8 +39,12 @@ int txn_get(struct txn *txn, struct coordinator *c, struct request *request)
     rc = rc != 0 ? rc : choose_timestamp(txn, c, request);
     for (size_t i = 0; i < call->eager.count && rc == 0; i++) {
         uint64_t waits_for;
-        rc = txn_resolve(txn, c, call, request->clock + 1, call->eager.keys[i], &call->values[i],
-                         &waits_for, request->error);
+        ls_bytes key = call->eager.keys[i];
+        rc = key_check_version(key, request->error);
+        rc = rc != 0
+                 ? rc
+                 : txn_resolve(txn, c, call, request->clock + 1, key, recent_hash(txn->recent, key),
+                               &call->values[i], &waits_for, request->error);
         if (rc > 0) {
             return txn_park(txn, request, waits_for);
         }
@@ -73,7 +77,8 @@ static int explain_key(struct txn *txn, struct coordinator *c, struct txn_call *
     if (rc != 0 || blocker == 0) {
         return rc;
     }
-    rc = version_read(c, held->key, open->timestamp, &found, &version, error);
+    rc = version_read(txn, c, held->key, recent_hash(txn->recent, held->key), open->timestamp,
+                      &found, &version, error);
     if (rc < 0 || (rc > 0 && found > blocker)) {
         return rc < 0 ? rc : 0;
     }

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "txn/state.h"
 
 #define NUMBER_SIZE_MAX 20 /* the digits of a 64-bit integer, and its sign */
@@ -18,23 +17,85 @@
 
 /* ---- its keys ---- */
 
-static struct slot *slot_of(struct txn *txn, size_t *count, ls_bytes key)
+/* So many keys are found by looking at each. */
+#define SLOTS_FEW 16
+
+static int grow_slots(struct txn *txn, size_t count)
 {
-    uint64_t hash = hash64(key.data, key.size, 0);
-    for (size_t i = 0; i < *count; i++) {
-        if (txn->slots[i].hash == hash && bytes_equal(txn->slots[i].key, key)) {
-            return &txn->slots[i];
-        }
+    if (txn->slots_max >= count) {
+        return 0;
     }
+    struct slot *slots = realloc(txn->slots, count * sizeof(*slots));
+    txn->slots = slots != NULL ? slots : txn->slots;
+    uint16_t *slot_of = realloc(txn->slot_of, count * sizeof(*slot_of));
+    txn->slot_of = slot_of != NULL ? slot_of : txn->slot_of;
+    if (slots == NULL || slot_of == NULL) {
+        return LS_ENOMEM;
+    }
+    txn->slots_max = count;
+    return 0;
+}
+
+/* A table for so many keys that they are not to be looked at one by one, empty. *mask: 0 where they
+ * are few. */
+static int clear_table(struct txn *txn, size_t count, size_t *mask)
+{
+    size_t size = 4 * SLOTS_FEW;
+    *mask = 0;
+    if (count <= SLOTS_FEW) {
+        return 0;
+    }
+    while (size < 2 * count) {
+        size *= 2;
+    }
+    if (txn->slot_table_max < size) {
+        uint16_t *table = realloc(txn->slot_table, size * sizeof(*table));
+        if (table == NULL) {
+            return LS_ENOMEM;
+        }
+        txn->slot_table = table;
+        txn->slot_table_max = size;
+    }
+    memset(txn->slot_table, 0, size * sizeof(*txn->slot_table));
+    *mask = size - 1;
+    return 0;
+}
+
+static bool is_slot(const struct slot *slot, ls_bytes key, uint64_t hash)
+{
+    return slot->hash == hash && bytes_equal(slot->key, key);
+}
+
+/* The place of the key among the first *count slots, where it is added if it is new. */
+static size_t find_slot(struct txn *txn, size_t *count, size_t mask, ls_bytes key)
+{
+    uint64_t hash = recent_hash(txn->recent, key);
+    if (mask == 0) {
+        for (size_t i = 0; i < *count; i++) {
+            if (is_slot(&txn->slots[i], key, hash)) {
+                return i;
+            }
+        }
+    } else {
+        size_t at = (size_t)hash & mask;
+        for (; txn->slot_table[at] != 0; at = (at + 1) & mask) {
+            size_t slot = txn->slot_table[at] - 1u;
+            if (is_slot(&txn->slots[slot], key, hash)) {
+                return slot;
+            }
+        }
+        txn->slot_table[at] = (uint16_t)(*count + 1);
+    }
+    recent_prefetch(txn->recent, hash, false);
     txn->slots[*count] = (struct slot){.key = key, .hash = hash};
-    return &txn->slots[(*count)++];
+    return (*count)++;
 }
 
 /* Finds the keys, and which of them are read before they are written. */
 static int prepare(struct txn *txn, const struct txn_call *call, size_t *count,
                    struct ls_error *error)
 {
-    size_t bytes = 0;
+    size_t bytes = 0, mask;
     for (size_t i = 0; i < call->op_count; i++) {
         bytes += call->ops[i].key.size + call->ops[i].value.size;
     }
@@ -45,27 +106,23 @@ static int prepare(struct txn *txn, const struct txn_call *call, size_t *count,
     if (call->op_count == 0) {
         return error_set(error, LS_EINVAL, 0, "the transaction has no operations");
     }
-    if (txn->slots_max < call->op_count) {
-        struct slot *slots = realloc(txn->slots, call->op_count * sizeof(*slots));
-        if (slots == NULL) {
-            return error_code(error, LS_ENOMEM);
-        }
-        txn->slots = slots;
-        txn->slots_max = call->op_count;
+    if (grow_slots(txn, call->op_count) != 0 || clear_table(txn, call->op_count, &mask) != 0) {
+        return error_code(error, LS_ENOMEM);
     }
     *count = 0;
     for (size_t i = 0; i < call->op_count; i++) {
         const struct txn_op *op = &call->ops[i];
         size_t before = *count;
-        struct slot *slot = slot_of(txn, count, op->key);
+        size_t at = find_slot(txn, count, mask, op->key);
         if (*count > before) {
-            struct key checked;
-            rc = key_version(&checked, op->key, 0, error);
+            rc = key_check_version(op->key, error);
             if (rc != 0) {
                 return rc;
             }
         }
+        struct slot *slot = &txn->slots[at];
         bool writes = op->kind == TXN_OP_PUT || op->kind == TXN_OP_DEL;
+        txn->slot_of[i] = (uint16_t)at;
         slot->read = slot->read || (!writes && !slot->write);
         slot->write = slot->write || writes || op->kind == TXN_OP_INCR;
     }
@@ -161,11 +218,10 @@ static int operate(struct txn_call *call, struct slot *slot, struct txn_op *op,
     return error_set(error, LS_EINVAL, 0, "unknown kind of operation");
 }
 
-static int operate_all(struct txn *txn, struct txn_call *call, size_t count, struct ls_error *error)
+static int operate_all(struct txn *txn, struct txn_call *call, struct ls_error *error)
 {
     for (size_t i = 0; i < call->op_count; i++) {
-        struct slot *slot = slot_of(txn, &count, call->ops[i].key);
-        int rc = operate(call, slot, &call->ops[i], error);
+        int rc = operate(call, &txn->slots[txn->slot_of[i]], &call->ops[i], error);
         if (rc != 0) {
             return rc;
         }
@@ -189,13 +245,17 @@ static int read_slots(struct txn *txn, struct coordinator *c, struct txn_call *c
 {
     bool waits = false;
     for (size_t i = 0; i < count; i++) {
+        recent_prefetch(txn->recent, txn->slots[i].hash, true);
+    }
+    for (size_t i = 0; i < count; i++) {
         struct slot *slot = &txn->slots[i];
         struct txn_value value;
         uint64_t blocker;
         if (!slot->read) {
             continue;
         }
-        int rc = txn_resolve(txn, c, call, timestamp, slot->key, &value, &blocker, error);
+        int rc =
+            txn_resolve(txn, c, call, timestamp, slot->key, slot->hash, &value, &blocker, error);
         if (rc < 0) {
             return rc;
         }
@@ -266,14 +326,20 @@ static int write_slots(struct txn *txn, struct coordinator *c, struct request *r
     const struct txn_call *call = call_of(request);
     struct ls_error *error = request->error;
     int rc = coordinator_room(c, STORE_ROOM_ADD, request->in.extension.weight, error);
-    for (size_t i = 0; i < count && rc == 0; i++) {
+    rc = rc != 0 ? rc : merge_admit(txn, error);
+    rc = rc != 0 ? rc : vlog_reserve(txn, count, error);
+    if (rc != 0) {
+        return rc;
+    }
+    size_t written = 0;
+    for (size_t i = 0; i < count; i++) {
         const struct slot *slot = &txn->slots[i];
         if (slot->write) {
-            struct version version = {.value = slot_value(slot, call), .deleted = slot->absent};
-            rc = version_put(txn, c, slot->key, timestamp, &version, error);
+            txn->writes[written++] = (struct logged_write){
+                .key = slot->key, .value = slot_value(slot, call), .deleted = slot->absent};
         }
     }
-    return rc;
+    return written > 0 ? vlog_write(txn, c, timestamp, written, error) : 0;
 }
 
 static int run_at_once(struct txn *txn, struct coordinator *c, struct request *request,
@@ -286,7 +352,7 @@ static int run_at_once(struct txn *txn, struct coordinator *c, struct request *r
     if (rc != 0) {
         return rc < 0 ? rc : take_place(txn, c, request, count, waits_for);
     }
-    rc = operate_all(txn, call, count, request->error);
+    rc = operate_all(txn, call, request->error);
     if (rc != 0) {
         txn->counters.conflicts += rc == LS_ECONFLICT;
         return rc;
@@ -318,7 +384,7 @@ static int run_in_place(struct txn *txn, struct coordinator *c, struct request *
     if (rc != 0) {
         return rc < 0 ? rc : txn_park(txn, request, waits_for);
     }
-    rc = operate_all(txn, call, count, request->error);
+    rc = operate_all(txn, call, request->error);
     if (rc != 0) {
         txn->counters.conflicts += rc == LS_ECONFLICT;
         return rc;
@@ -340,7 +406,7 @@ static int run_in_place(struct txn *txn, struct coordinator *c, struct request *
 
 int txn_run(struct txn *txn, struct coordinator *c, struct request *request)
 {
-    size_t count;
+    size_t count = 0;
     int rc = prepare(txn, call_of(request), &count, request->error);
     if (rc != 0) {
         return rc;

@@ -1,9 +1,10 @@
 /*
  * The inside of the module, shared by its files. Not for use outside this folder.
  *
- * Three layers: the index of open transactions (index.c), versions in the store (version.c), and
- * what each kind of call does (interactive.c, look.c, run.c). txn.c ties them to the
- * coordinator's transactions.
+ * Three layers: the index of open transactions (index.c); versions, which are written to the log
+ * (vlog.c) and kept in memory (recent.c) until they are moved into the store (merge.c), and read
+ * and collected there (version.c); and what each kind of call does (interactive.c, look.c, run.c).
+ * txn.c ties them to the coordinator's transactions.
  */
 #ifndef LS_TXN_STATE_H
 #define LS_TXN_STATE_H
@@ -16,6 +17,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/layout.h"
 #include "lockstep_shard.h"
+#include "txn/recent.h"
 #include "txn/txn.h"
 
 /* ---- the index ---- */
@@ -87,14 +89,32 @@ int index_waits_for(struct index *index, uint64_t timestamp, ls_bytes key, uint6
 /* What lies in the store's record of them, and what of the collection goes with it. */
 struct standing {
     uint64_t open;
+    uint64_t logged; /* the sequence behind the last record of the version log */
+    uint64_t merged; /* everything below it is under `V` */
     uint64_t written;
     uint64_t collected;
     uint64_t generation;
     uint64_t changed_at; /* the clock when the last version was written, as far as known */
     uint64_t swept;      /* everything was looked through with this as `collected` */
     bool sweeping;
+    bool sweep_kept; /* something stayed that a later one must look for */
     uint64_t sweep_collected;
     struct key sweep_from;
+    uint64_t trimmed; /* what the log had below was deleted, as far as this process knows */
+};
+
+/* How the frozen generation is moved. What ends in _kept is as of the last commit. */
+struct merging {
+    bool whole;        /* at once: it was found in the store, by a process that may not live long */
+    bool idle;         /* nobody writes: all goes, and its memory with it */
+    bool done;         /* it is in the store as a whole */
+    bool blocked;      /* the store had no room for it */
+    bool stepped;      /* in this transaction */
+    unsigned pause;    /* transactions without a step, after one that was undone */
+    uint64_t wrote_ms; /* when somebody last wrote */
+    uint64_t granted;  /* bytes of room that were asked for and not used */
+    uint64_t taken, taken_kept;                        /* versions */
+    const struct recent_version *resume, *resume_kept; /* of the key that is next; NULL: all */
 };
 
 struct sample {
@@ -112,9 +132,9 @@ struct calls {
 /* A key of a RUN, and what is there as its operations go on. */
 struct slot {
     ls_bytes key;
-    uint64_t hash;
-    bool read;  /* what is stored matters */
-    bool write; /* something is to be written */
+    uint64_t hash; /* recent_hash */
+    bool read;     /* what is stored matters */
+    bool write;    /* something is to be written */
     bool absent;
     size_t at;      /* of the value in the call's bytes; AT_BORROWED: it is `value` */
     ls_bytes value; /* where borrowed; the size in each case */
@@ -132,6 +152,10 @@ struct txn {
     void *now_context;
     atomic_uint_fast64_t ttl_ms, open_max, history_age_ms;
 
+    struct recent *recent;
+    size_t recent_max;      /* bytes of a generation */
+    uint64_t recent_merged; /* what `recent` knows of `merged` */
+    struct merging merging;
     struct standing known, now;
     bool fresh;         /* nothing was read of the store yet */
     bool stale;         /* `known` is not to be trusted */
@@ -158,7 +182,11 @@ struct txn {
     struct buf record; /* scratch */
     struct buf lists;  /* scratch */
     struct slot *slots;
-    size_t slots_max;
+    uint16_t *slot_of;    /* of each operation, its slot */
+    uint16_t *slot_table; /* slots by hash, counted from 1; 0: none */
+    size_t slots_max, slot_table_max;
+    struct logged_write *writes;
+    size_t writes_max;
 
     struct txn_call tick_call;
     struct request tick_request;
@@ -191,21 +219,55 @@ int txn_find(struct txn *txn, struct coordinator *c, uint64_t timestamp, struct 
              struct ls_error *error);
 uint64_t txn_now_ms(const struct txn *txn);
 
+/* ---- vlog.c ---- */
+
+/* Room for so many in txn->writes. 0 or LS_ENOMEM. */
+int vlog_reserve(struct txn *txn, size_t count, struct ls_error *error);
+/* Appends what a transaction writes, the first `count` of txn->writes in any order, each key once,
+ * as one record. Asks for no room. Where it fails, nothing was put, or the coordinator's
+ * transaction is broken. */
+int vlog_write(struct txn *txn, struct coordinator *c, uint64_t timestamp, size_t count,
+               struct ls_error *error);
+/* Brings what is in memory up to `known`. */
+int vlog_follow(struct txn *txn, struct coordinator *c, struct ls_error *error);
+/* Deletes records that are merged, a bounded number. */
+int vlog_trim(struct txn *txn, struct coordinator *c, size_t budget, struct ls_error *error);
+
+/* ---- merge.c ---- */
+
+/* Whether so many bytes may be written, as far as memory goes: 0 or LS_ENOSPACE. */
+int merge_admit(const struct txn *txn, struct ls_error *error);
+/* The log was read as a whole. */
+void merge_found(struct txn *txn);
+/* At the end of a transaction: moves versions into the store where it is time for that. */
+int merge_step(struct txn *txn, struct coordinator *c, struct ls_error *error);
+/* After it. */
+void merge_settle(struct txn *txn, bool committed);
+void merge_tick(struct txn *txn, uint64_t now_ms);
+/* Whether nobody writes, and there is something to be moved or deleted. */
+bool merge_is_due(const struct txn *txn);
+/* Something of this timestamp is under `V` that will be of no use: a sweep must come by again. */
+void merge_sweep_again(struct txn *txn, uint64_t timestamp);
+
 /* ---- version.c ---- */
 
-/* Reads the newest version of the key below `timestamp`, from the coordinator's transaction: 1 with
- * *value borrowed (absent where deleted), 0 where there is none, or negative. */
-int version_read(struct coordinator *c, ls_bytes key, uint64_t timestamp, uint64_t *found,
-                 struct version *out, struct ls_error *error);
+/* Reads the newest version of the key below `timestamp`: 1 with *value borrowed (deleted or not),
+ * 0 where there is none, or negative. `hash` is recent_hash. */
+int version_read(struct txn *txn, struct coordinator *c, ls_bytes key, uint64_t hash,
+                 uint64_t timestamp, uint64_t *found, struct version *out, struct ls_error *error);
+/* Puts one under `V`. */
 int version_put(struct txn *txn, struct coordinator *c, ls_bytes key, uint64_t timestamp,
                 const struct version *version, struct ls_error *error);
+int version_drop(struct txn *txn, struct coordinator *c, const struct key *key,
+                 struct ls_error *error);
 /* Deletes what cannot be read any more, looking at up to `budget` versions, at least 2. */
 int version_sweep(struct txn *txn, struct coordinator *c, size_t budget, struct ls_error *error);
 
 /* What a read below `timestamp` gives: the value, copied into the call's bytes, 0; or, where it
  * must wait, 1 with *waits_for. */
 int txn_resolve(struct txn *txn, struct coordinator *c, struct txn_call *call, uint64_t timestamp,
-                ls_bytes key, struct txn_value *value, uint64_t *waits_for, struct ls_error *error);
+                ls_bytes key, uint64_t hash, struct txn_value *value, uint64_t *waits_for,
+                struct ls_error *error);
 /* Points the values into the call's bytes, which no longer move. */
 void txn_settle_values(struct txn_call *call, size_t count);
 

@@ -16,11 +16,10 @@
 
 #define TICK_EVERY_MS  1000
 #define SWEEP_EVERY_MS 100
+#define MERGE_EVERY_MS 10
 
-/* Versions that the sweep looks at: with each that is written, and with each tick. */
-#define SWEEP_PER_VERSION 3
-#define SWEEP_PER_TICK    1024
-#define SWEEP_MAX         16384
+/* Versions that the sweep looks at with each tick. */
+#define SWEEP_PER_TICK 1024
 
 static uint64_t monotonic_ms(void *context)
 {
@@ -125,6 +124,8 @@ static int read_standing(struct txn *txn, struct coordinator *c, struct ls_error
         known->changed_at = coordinator_clock_here(c);
     }
     known->open = control.value[TXNS_OPEN];
+    known->logged = control.value[TXNS_LOGGED];
+    known->merged = control.value[TXNS_MERGED];
     known->written = control.value[TXNS_WRITTEN];
     known->collected = control.value[TXNS_COLLECTED];
     known->generation = control.value[TXNS_GENERATION];
@@ -255,6 +256,7 @@ static int extension_begin(void *context, struct coordinator *c, struct ls_error
             txn->dirty = rc != 0;
             txn->counters.synced += !whole;
         }
+        rc = rc != 0 ? rc : vlog_follow(txn, c, error);
         if (rc == 0) {
             txn->stale = false;
             txn->fresh = false;
@@ -371,12 +373,14 @@ int txn_give_up(struct txn *txn, uint64_t timestamp, struct ls_error *error)
 static int write_standing(struct txn *txn, struct coordinator *c, struct ls_error *error)
 {
     const struct standing *now = &txn->now, *known = &txn->known;
-    if (now->open == known->open && now->written == known->written &&
+    if (now->open == known->open && now->logged == known->logged && now->merged == known->merged &&
         now->collected == known->collected && now->generation == known->generation) {
         return 0;
     }
     struct control control = {{0}};
     control.value[TXNS_OPEN] = now->open;
+    control.value[TXNS_LOGGED] = now->logged;
+    control.value[TXNS_MERGED] = now->merged;
     control.value[TXNS_WRITTEN] = now->written;
     control.value[TXNS_COLLECTED] = now->collected;
     control.value[TXNS_GENERATION] = now->generation;
@@ -391,10 +395,7 @@ static int extension_end(void *context, struct coordinator *c, struct ls_error *
         struct open *open = index_find(txn->index, txn->over_timestamps[i]);
         rc = open != NULL ? txn_close_open(txn, c, open, error) : 0;
     }
-    if (rc == 0 && txn->put_count > 0 && txn->now.sweeping) {
-        uint64_t budget = 64 + SWEEP_PER_VERSION * txn->put_count;
-        rc = version_sweep(txn, c, budget < SWEEP_MAX ? budget : SWEEP_MAX, error);
-    }
+    rc = rc != 0 ? rc : merge_step(txn, c, error);
     return rc != 0 ? rc : write_standing(txn, c, error);
 }
 
@@ -411,10 +412,15 @@ static void publish(struct txn *txn)
     counters->parked = txn->parked_count;
     counters->collected = txn->known.collected;
     counters->oldest = txn->index->oldest != NULL ? txn->index->oldest->timestamp : 0;
+    struct recent_size recent = recent_size(txn->recent);
+    counters->recent = recent.versions;
+    counters->recent_bytes = recent.bytes;
     pthread_mutex_lock(&txn->lock);
     txn->published = *counters;
     pthread_mutex_unlock(&txn->lock);
-    uint64_t due_ms = txn->ticked_ms + (sweep_is_due(&txn->known) ? SWEEP_EVERY_MS : TICK_EVERY_MS);
+    uint64_t due_ms = txn->ticked_ms + (merge_is_due(txn)           ? MERGE_EVERY_MS
+                                        : sweep_is_due(&txn->known) ? SWEEP_EVERY_MS
+                                                                    : TICK_EVERY_MS);
     atomic_store_explicit(&txn->due_ms, due_ms < txn->earliest_ms ? due_ms : txn->earliest_ms,
                           memory_order_relaxed);
     atomic_store_explicit(&txn->waiting, txn->parked_count, memory_order_relaxed);
@@ -461,22 +467,24 @@ static void extension_settled(void *context, struct coordinator *c, bool committ
     } else {
         settle_undone(txn);
     }
+    merge_settle(txn, committed);
     txn->epoch_is_new = false;
     txn->over_count = 0;
     publish(txn);
 }
 
-/* The index, and who waits, are changed only by what is committed. */
+/* The index, who waits, and what is moved, are changed only by what is committed. */
 static bool extension_can_wait(void *context)
 {
     const struct txn *txn = context;
-    return !txn->touched && !txn->epoch_is_new && txn->over_count == 0;
+    return !txn->touched && !txn->epoch_is_new && txn->over_count == 0 && !txn->merging.stepped;
 }
 
 static void extension_lost(void *context)
 {
     struct txn *txn = context;
     txn->stale = true;
+    txn->fresh = true; /* what is in memory may not be in the log */
 }
 
 static struct request *extension_woken(void *context, bool all)
@@ -593,6 +601,7 @@ static void collect(struct txn *txn, struct coordinator *c, uint64_t now_ms)
     }
     if (!now->sweeping && now->collected > now->swept) {
         now->sweeping = true;
+        now->sweep_kept = false;
         now->sweep_collected = now->collected;
         key_first(&now->sweep_from, KEY_VERSION);
     }
@@ -607,6 +616,7 @@ int txn_tick(struct txn *txn, struct coordinator *c, struct request *request)
         return rc;
     }
     collect(txn, c, now_ms);
+    merge_tick(txn, now_ms);
     txn->ticked_ms = now_ms;
     return version_sweep(txn, c, SWEEP_PER_TICK, request->error);
 }
@@ -698,10 +708,17 @@ int txn_open(struct txn **out, struct sequencer *sequencer, const struct txn_opt
     }
     txn->shard_count = options->shards != 0 ? options->shards : TXN_SHARDS_DEFAULT;
     txn->seed = options->seed;
+    txn->recent_max = options->recent_max != 0 ? options->recent_max : TXN_RECENT_MAX;
     int rc = index_open(&txn->index, txn->shard_count, txn->seed, error);
     if (rc != 0) {
         free(txn);
         return rc;
+    }
+    rc = recent_open(&txn->recent, txn->seed, txn->recent_max);
+    if (rc != 0) {
+        index_close(txn->index);
+        free(txn);
+        return error_code(error, rc);
     }
     txn->store = sequencer_store(sequencer);
     txn->now_ms = options->now_ms != NULL ? options->now_ms : monotonic_ms;
@@ -733,10 +750,14 @@ void txn_close(struct txn *txn)
         return;
     }
     index_close(txn->index);
+    recent_close(txn->recent);
     pthread_mutex_destroy(&txn->lock);
     buf_free(&txn->record);
     buf_free(&txn->lists);
     free(txn->slots);
+    free(txn->slot_of);
+    free(txn->slot_table);
+    free(txn->writes);
     free(txn->over_timestamps);
     free(txn);
 }

@@ -5,10 +5,12 @@
  * earlier write of its key while that is open, and for nothing else; nothing is ever aborted
  * because of another.
  *
- * What is true is in the store, since several processes may share it: under V every version of a
- * key, under C a record for each open transaction (docs/formats.md). The shards' engines in memory
- * are an index of the open transactions, made again from the records where another process changed
- * them, or where a batch was undone.
+ * What is true is in the store, since several processes may share it: the versions of the keys,
+ * under V, and the newest of them in the version log under C; under C too a record for each open
+ * transaction (docs/formats.md). The shards' engines in memory are an index of the open
+ * transactions, made again from the records where another process changed them, or where a batch
+ * was undone. In memory too is what the log has and V has not: at most two or three times
+ * TXN_RECENT_MAX, which goes back within seconds where a server ticks and nobody writes.
  *
  * How it is used: txn_open gives an extension of the sequencer. A call is a request (txn_request)
  * that goes where every other request goes, and is done as every other is, after the commit of what
@@ -44,6 +46,9 @@
 #define TXN_HISTORY_DEFAULT  10000
 #define TXN_OPEN_MAX_DEFAULT 100000
 #define TXN_PARKED_MAX       100000 /* calls that wait at once, in this process */
+#ifndef TXN_RECENT_MAX              /* a test makes a server in which it is small */
+#define TXN_RECENT_MAX ((size_t)32 << 20)
+#endif
 
 enum txn_kind {
     TXN_BEGIN,   /* opens a transaction, and reads its eager keys */
@@ -171,7 +176,8 @@ struct txn_options {
     uint64_t ttl_ms;         /* of a transaction that names none; 0: the default */
     uint64_t open_max;       /* open transactions in the store; 0: the default */
     uint64_t history_age_ms; /* versions that were current since are kept; TXN_HISTORY_DEFAULT */
-    uint64_t seed; /* of the shards' hashes: a secret number where strangers choose the keys */
+    uint64_t seed;     /* of the shards' hashes: a secret number where strangers choose the keys */
+    size_t recent_max; /* bytes of versions in memory after which they are moved; 0: the default */
     uint64_t (*now_ms)(void *context); /* monotonic; NULL: CLOCK_MONOTONIC */
     void *now_context;
 };
@@ -190,13 +196,15 @@ void txn_set_ttl(struct txn *txn, uint64_t ttl_ms);
 /* Milliseconds until a TXN_TICK is due, 0 to 1000. Any thread. */
 int64_t txn_wait_ms(const struct txn *txn);
 
-/* For INFO, from any thread. All but the first four count from when the process began, and what
+/* For INFO, from any thread. All but the first six count from when the process began, and what
  * this process did. */
 struct txn_counters {
-    uint64_t open;      /* transactions open in the store, as this process last saw it */
-    uint64_t parked;    /* calls that wait in this process */
-    uint64_t collected; /* as of timestamps below this nothing can be read */
-    uint64_t oldest;    /* timestamp of the oldest open transaction; 0: none */
+    uint64_t open;         /* transactions open in the store, as this process last saw it */
+    uint64_t parked;       /* calls that wait in this process */
+    uint64_t collected;    /* as of timestamps below this nothing can be read */
+    uint64_t oldest;       /* timestamp of the oldest open transaction; 0: none */
+    uint64_t recent;       /* versions in memory that are not under `V` yet */
+    uint64_t recent_bytes; /* their memory */
     uint64_t begun;
     uint64_t committed; /* with COMMIT */
     uint64_t run;       /* with RUN */
@@ -207,6 +215,7 @@ struct txn_counters {
     uint64_t waited;    /* calls that had to wait */
     uint64_t written;   /* versions */
     uint64_t dropped;   /* versions collected */
+    uint64_t merged;    /* versions moved from memory to `V` */
     uint64_t rebuilt;   /* the index was made again, whole */
     uint64_t synced;    /* the index followed other processes */
 };

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Versions of keys in the store, and what a read gives. As of any timestamp from `collected` on
- * everything can be read: a version is deleted only when a later one of its key, or its own being a
- * deletion, stands at or below that. The sweep goes through the versions again and again, a few
- * with each transaction that writes some, so that it keeps up and never takes long.
+ * What a read gives: the newest version of a key below a timestamp, of those in memory and those
+ * under `V`; and the collection of the latter. As of any timestamp from `collected` on everything
+ * can be read: a version is deleted only when a later one of its key, or its own being a deletion,
+ * stands at or below that. Most go when their key is written anew (merge.c); the sweep finds the
+ * others, going through all versions again and again, a few at a time.
+ *
+ * A deletion stays as long as an older version of its key is still in memory, which would otherwise
+ * be seen again.
  */
 #include <assert.h>
 
@@ -29,20 +33,25 @@ static int version_damaged(struct ls_error *error, ls_bytes key, const struct ls
                      key_text(key).text, detail->text);
 }
 
-int version_read(struct coordinator *c, ls_bytes key, uint64_t timestamp, uint64_t *found,
-                 struct version *out, struct ls_error *error)
+/* Under `V`, as of the last commit that is finished: what was written since is in memory, and what
+ * was moved since is there still. The one place that reads versions there for a call. */
+static int stored_read(struct coordinator *c, ls_bytes key, uint64_t timestamp, uint64_t *found,
+                       struct version *out, struct ls_error *error)
 {
     const struct store_driver *driver = coordinator_store(c)->driver;
     struct key from, to;
+    struct store_txn *earlier;
     struct store_cursor *cursor;
     ls_bytes at, value;
     int rc = key_version(&from, key, 0, error);
+    rc = rc != 0 ? rc : coordinator_earlier(c, &earlier, error);
     if (rc != 0) {
         return rc;
     }
-    to = from;
+    memcpy(to.data, from.data, from.size);
+    to.size = from.size;
     put_be64(to.data + to.size - 8, timestamp);
-    rc = driver->scan(coordinator_txn(c), key_bytes(&from), key_bytes(&to), true, &cursor, error);
+    rc = driver->scan(earlier, key_bytes(&from), key_bytes(&to), true, &cursor, error);
     if (rc != 0) {
         return rc;
     }
@@ -58,6 +67,22 @@ int version_read(struct coordinator *c, ls_bytes key, uint64_t timestamp, uint64
     return rc;
 }
 
+int version_read(struct txn *txn, struct coordinator *c, ls_bytes key, uint64_t hash,
+                 uint64_t timestamp, uint64_t *found, struct version *out, struct ls_error *error)
+{
+    struct recent_found recent;
+    bool any = recent_find(txn->recent, key, hash, timestamp, &recent);
+    if (!any || !recent.last) {
+        int rc = stored_read(c, key, timestamp, found, out, error);
+        if (rc < 0 || !any || (rc > 0 && *found >= recent.timestamp)) {
+            return rc;
+        }
+    }
+    *found = recent.timestamp;
+    *out = (struct version){.value = recent.value, .deleted = recent.deleted};
+    return 1;
+}
+
 int version_put(struct txn *txn, struct coordinator *c, ls_bytes key, uint64_t timestamp,
                 const struct version *version, struct ls_error *error)
 {
@@ -68,23 +93,23 @@ int version_put(struct txn *txn, struct coordinator *c, ls_bytes key, uint64_t t
     }
     txn->record.size = 0;
     rc = version_encode(&txn->record, version, key_bytes(&at));
-    if (rc != 0) {
-        return error_code(error, rc);
-    }
-    rc = coordinator_put(c, &at, buf_bytes(&txn->record), error);
-    if (rc == 0) {
-        txn->now.written++;
-        txn->now.changed_at = coordinator_clock_here(c);
-        txn->put_count++;
-        txn->counters.written++;
-    }
-    return rc;
+    return rc != 0 ? error_code(error, rc)
+                   : coordinator_put(c, &at, buf_bytes(&txn->record), error);
+}
+
+int version_drop(struct txn *txn, struct coordinator *c, const struct key *key,
+                 struct ls_error *error)
+{
+    txn->counters.dropped++;
+    int rc = coordinator_del(c, key, error);
+    return rc == LS_ENOTFOUND ? 0 : rc;
 }
 
 /* ---- reading ---- */
 
 int txn_resolve(struct txn *txn, struct coordinator *c, struct txn_call *call, uint64_t timestamp,
-                ls_bytes key, struct txn_value *value, uint64_t *waits_for, struct ls_error *error)
+                ls_bytes key, uint64_t hash, struct txn_value *value, uint64_t *waits_for,
+                struct ls_error *error)
 {
     uint64_t blocker;
     uint64_t found = 0;
@@ -94,7 +119,7 @@ int txn_resolve(struct txn *txn, struct coordinator *c, struct txn_call *call, u
     if (rc != 0) {
         return rc;
     }
-    rc = version_read(c, key, timestamp, &found, &version, error);
+    rc = version_read(txn, c, key, hash, timestamp, &found, &version, error);
     if (rc < 0) {
         return rc;
     }
@@ -147,12 +172,15 @@ static uint64_t timestamp_of(const struct key *key)
     return get_be64(key->data + key->size - 8);
 }
 
-static int drop(struct txn *txn, struct coordinator *c, const struct key *key,
-                struct ls_error *error)
+/* Whether an older version in memory keeps a deletion that could go otherwise. It goes with a later
+ * sweep, or when its key is moved. */
+static int is_needed(struct txn *txn, const struct key *key, bool *out, struct ls_error *error)
 {
-    txn->counters.dropped++;
-    int rc = coordinator_del(c, key, error);
-    return rc == LS_ENOTFOUND ? 0 : rc;
+    struct key_parts parts;
+    int rc = key_decode(&parts, key_bytes(key), error);
+    *out = rc == 0 && recent_has_below(txn->recent, parts.name, parts.clock);
+    txn->now.sweep_kept = txn->now.sweep_kept || *out;
+    return rc;
 }
 
 /* Takes up the next version, or the end (an empty key), and drops the one before where nothing can
@@ -163,7 +191,7 @@ static int sweep_step(struct txn *txn, struct coordinator *c, struct swept *last
     struct version version;
     uint64_t collected = txn->now.sweep_collected;
     struct swept next = {.any = key.size > 0};
-    bool gone = last->any && last->deletes && timestamp_of(&last->key) <= collected;
+    bool replaced = false;
     if (next.any) {
         struct ls_error detail;
         if (key.size > KEY_SIZE_MAX || key.size <= 8 ||
@@ -173,10 +201,18 @@ static int sweep_step(struct txn *txn, struct coordinator *c, struct swept *last
         memcpy(next.key.data, key.data, key.size);
         next.key.size = (uint16_t)key.size;
         next.deletes = version.deleted;
-        gone = gone ||
-               (last->any && same_key(&last->key, key) && timestamp_of(&next.key) <= collected);
+        replaced = last->any && same_key(&last->key, key) && timestamp_of(&next.key) <= collected;
     }
-    int rc = gone ? drop(txn, c, &last->key, error) : 0;
+    bool gone = replaced;
+    int rc = 0;
+    if (!gone && last->any && last->deletes && timestamp_of(&last->key) <= collected) {
+        bool needed = false;
+        rc = is_needed(txn, &last->key, &needed, error);
+        gone = !needed;
+    }
+    if (gone && rc == 0) {
+        rc = version_drop(txn, c, &last->key, error);
+    }
     *last = next;
     return rc;
 }
@@ -213,6 +249,7 @@ int version_sweep(struct txn *txn, struct coordinator *c, size_t budget, struct 
         return 0;
     }
     now->sweeping = false;
-    now->swept = now->sweep_collected;
-    return sweep_step(txn, c, &last, bytes_of(NULL, 0), bytes_of(NULL, 0), error);
+    rc = sweep_step(txn, c, &last, bytes_of(NULL, 0), bytes_of(NULL, 0), error);
+    now->swept = now->sweep_kept ? now->swept : now->sweep_collected;
+    return rc;
 }

@@ -132,10 +132,35 @@ static int try_change(ls_bytes input, struct buf *record, struct ls_error *error
     return rc;
 }
 
+static int try_logged(ls_bytes input, struct buf *record, struct ls_error *error)
+{
+    enum { MOST = 64 };
+    struct logged first;
+    int rc = logged_decode(&first, input, error);
+    if (rc == 0) {
+        struct logged again;
+        struct logged_write writes[MOST];
+        ls_bytes list = first.writes;
+        size_t count = 0;
+        while (count < MOST && logged_write_next(&list, &writes[count])) {
+            CHECK(count == 0 || bytes_compare(writes[count - 1].key, writes[count].key) < 0);
+            count++;
+        }
+        if (list.size > 0) {
+            return rc;
+        }
+        CHECK(logged_encode(record, first.timestamp, writes, count, key) == 0);
+        CHECK(logged_decode(&again, buf_bytes(record), NULL) == 0);
+        CHECK(again.timestamp == first.timestamp && bytes_equal(again.writes, first.writes));
+        check_encoded(record, false, input);
+    }
+    return rc;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static int (*const tries[])(ls_bytes, struct buf *, struct ls_error *) = {
-        try_message, try_node, try_object, try_producer, try_control, try_change,
+        try_message, try_node, try_object, try_producer, try_control, try_change, try_logged,
     };
     if (size == 0) {
         return 0;

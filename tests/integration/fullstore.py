@@ -351,13 +351,13 @@ def a_file_system_that_cannot_be_written_is_read(given):
 
 def a_newer_format_is_refused(given):
     directory, _ = fresh_store(given, 10)
-    done = subprocess.run([given.build.reformat, directory, "2"], capture_output=True, text=True,
+    done = subprocess.run([given.build.reformat, directory, "3"], capture_output=True, text=True,
                           timeout=20, check=False)
     equal(done.returncode, 0, done.stderr)
-    must_refuse(given, directory, "format 2")
-    cli_refuses(given, "--url", f"lmdb:{directory}", "clock", words=["format 2"])
+    must_refuse(given, directory, "format 3")
+    cli_refuses(given, "--url", f"lmdb:{directory}", "clock", words=["format 3"])
     cli_refuses(given, "check", directory, words=["format"])
-    subprocess.run([given.build.reformat, directory, "1"], timeout=20, check=True)
+    subprocess.run([given.build.reformat, directory, "2"], timeout=20, check=True)
     given.build.check(directory)
     with Server(given.build, directory) as server:
         server.stop()

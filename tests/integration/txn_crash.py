@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """kill -9 at random moments under transactions, again and again on one directory that two servers
-have open.
+have open. The servers are made to move versions from their log to their places all the time.
 
 After every kill `lockstep check` finds the store whole, and what is there is what was promised:
 every answered transfer, none half, and as much money in the bank as at the beginning. What the
 killed server had open is released, so that nobody waits for it for ever.
 """
 
+import copy
 import os
 import random
 import sys
@@ -56,7 +57,9 @@ def main():
     chance = random.Random(given.seed)
     bank = Bank()
     directory = scratch("txn") / "data"
-    servers = [Server(given.build, directory, "--txn-ttl", "500") for _ in range(2)]
+    moving = copy.copy(given.build)
+    moving.lockstepd = given.build.lockstepd_moving
+    servers = [Server(moving, directory, "--txn-ttl", "500") for _ in range(2)]
     try:
         for server in servers:
             server.start()
@@ -65,6 +68,10 @@ def main():
         for number in range(given.rounds):
             kind = chance.choice((kill_one, kill_both))
             kind(servers, bank, number, given.seed, chance)
+        with servers[0].client() as client:
+            bank.open(client)
+            merged = client.must("INFO", "transactions").split(b"versions_merged:")[1].split()[0]
+            assert int(merged) > 0, "no version was moved to its place"
         for server in servers:
             server.stop()
         given.build.check(directory)

@@ -59,6 +59,8 @@
     X(TXN_PARKED, "a transaction waits, and another process commits")         \
     X(TXN_EXPIRED, "a transaction is given up")                               \
     X(TXN_COLLECTED, "an old version is collected")                           \
+    X(TXN_MERGED, "versions are moved from the log")                          \
+    X(TXN_TRIMMED, "records of the version log are deleted")                  \
     X(EMBEDDED_AND_SERVED, "a library and a server share the store")
 
 enum cover {

@@ -204,9 +204,37 @@ MUTATIONS = {
         "((held->kinds & TXN_MAY) != 0 ? LS_SHARD_MAY : 0u)",
         "0u"),
     "read_of_its_own_time": (
+        "src/txn/recent.c",
+        "(version->timestamp >= below ||",
+        "(version->timestamp > below ||"),
+    "stored_read_of_its_own_time": (
         "src/txn/version.c",
         "put_be64(to.data + to.size - 8, timestamp);",
         "put_be64(to.data + to.size - 8, timestamp + 1);"),
+    "late_version_hides_a_newer_one": (
+        "src/txn/recent.c",
+        "out->last = best != NULL && best->timestamp > generations[i]->base;",
+        "out->last = best != NULL;"),
+    "log_of_others_not_read": (
+        "src/txn/vlog.c",
+        "if (recent_next(recent) == known->logged) {",
+        "if (!whole) {"),
+    "oldest_version_not_moved": (
+        "src/txn/merge.c",
+        "if (version->timestamp < from ||",
+        "if (version->timestamp <= from ||"),
+    "step_that_was_undone_is_not_repeated": (
+        "src/txn/merge.c",
+        "        recent_take_again(txn->recent);\n",
+        ""),
+    "moved_over_what_can_still_be_read": (
+        "src/txn/merge.c",
+        "put_be64(to.data + to.size - 8, txn->now.collected + 1);",
+        "put_be64(to.data + to.size - 8, UINT64_MAX);"),
+    "log_deleted_before_it_is_merged": (
+        "src/txn/vlog.c",
+        "logged_key(&to, now->merged);",
+        "logged_key(&to, now->merged + 1);"),
     "transactions_of_others_not_seen": (
         "src/txn/txn.c",
         "if (rc == 0 && (txn->dirty || txn->fresh || generation != txn->known.generation)) {",
@@ -217,10 +245,8 @@ MUTATIONS = {
         "    if (txn->touched) {"),
     "half_of_the_writes": (
         "src/txn/interactive.c",
-        "    for (size_t i = 0; i < call->write_count && rc == 0; i++) {\n"
-        "        const struct txn_write *write = &call->writes[i];\n        struct version",
-        "    for (size_t i = call->write_count / 2; i < call->write_count && rc == 0; i++) {\n"
-        "        const struct txn_write *write = &call->writes[i];\n        struct version"),
+        "vlog_write(txn, c, timestamp, call->write_count, error)",
+        "vlog_write(txn, c, timestamp, (call->write_count + 1) / 2, error)"),
     "expired_early": (
         "src/txn/txn.c",
         "        uint64_t end_ms = open->seen_ms + open->ttl_ms;\n        if (end_ms > now_ms) {",
@@ -231,12 +257,16 @@ MUTATIONS = {
         "if (false) {"),
     "collected_too_early": (
         "src/txn/version.c",
-        "(last->any && same_key(&last->key, key) && timestamp_of(&next.key) <= collected);",
-        "(last->any && same_key(&last->key, key));"),
+        "replaced = last->any && same_key(&last->key, key) && timestamp_of(&next.key) <= collected;",
+        "replaced = last->any && same_key(&last->key, key);"),
     "deletion_collected_too_early": (
         "src/txn/version.c",
-        "last->any && last->deletes && timestamp_of(&last->key) <= collected;",
-        "last->any && last->deletes;"),
+        "last->any && last->deletes && timestamp_of(&last->key) <= collected) {",
+        "last->any && last->deletes) {"),
+    "deletion_collected_above_an_older_one": (
+        "src/txn/version.c",
+        "recent_has_below(txn->recent, parts.name, parts.clock);",
+        "false;"),
     "collected_in_spite_of_an_open_one": (
         "src/txn/txn.c",
         "if (oldest != NULL && limit >= oldest->timestamp) {",

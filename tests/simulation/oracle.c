@@ -457,6 +457,13 @@ static void see_control(struct look *look, ls_bytes key, ls_bytes value)
         oracle_open(sim, look->process, created, value);
         return;
     }
+    if (logged_name(name, &created)) {
+        if (value.data != NULL) {
+            must(look, record_verify(value, key, &error), &error, "a record of the version log");
+        }
+        oracle_logged(sim, created, value);
+        return;
+    }
     const char *const *fields = control_fields(name);
     if (fields == NULL || value.data == NULL) {
         return;
@@ -483,6 +490,8 @@ static void see_control(struct look *look, ls_bytes key, ls_bytes value)
                      UNSIGNED(o->epoch));
         }
         o->epoch = control.value[0];
+    } else if (bytes_equal(name, bytes_of_text(CONTROL_TXNS))) {
+        oracle_txns(sim, &control);
     }
 }
 
@@ -495,6 +504,10 @@ static void look_after(struct look *look)
     if (o->clock < o->newest) {
         sim_fail(sim, "the clock, %llu, is behind message %llu", UNSIGNED(o->clock),
                  UNSIGNED(o->newest));
+    }
+    if (o->trimmed > o->merged) {
+        sim_fail(sim, "the version log was deleted up to %llu, and is merged up to %llu",
+                 UNSIGNED(o->trimmed), UNSIGNED(o->merged));
     }
     if (o->newest != look->newest_before && !look->box_said) {
         sim_fail(sim, "messages were added, and the box does not tell");

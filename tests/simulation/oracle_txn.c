@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "coordinator/layout.h"
 #include "sim.h"
 
 #define UNSIGNED(value) ((unsigned long long)(value))
@@ -116,22 +117,22 @@ static void check_counter(struct sim *sim, int key, const struct known_version *
     }
 }
 
-static void version_put(struct sim *sim, int key, uint64_t timestamp, ls_bytes record)
+static void version_written(struct sim *sim, uint64_t sequence, uint64_t timestamp,
+                            const struct logged_write *write)
 {
-    struct ls_error error;
-    struct version decoded;
     unsigned part;
-    sim_check(sim, version_decode(&decoded, record, &error), &error, "a version");
+    int key = sim_key_index(write->key);
     struct known_version version = {.timestamp = timestamp,
-                                    .deleted = decoded.deleted,
-                                    .value = value_read(key, decoded.value, decoded.deleted)};
+                                    .sequence = sequence,
+                                    .deleted = write->deleted,
+                                    .value = value_read(key, write->value, write->deleted)};
     if (version_at(&sim->oracle, key, timestamp) != NULL) {
         sim_fail(sim, "%s is written twice at %llu", sim_key(key), UNSIGNED(timestamp));
     }
-    if (!decoded.deleted && is_counter(key)) {
+    if (!write->deleted && is_counter(key)) {
         check_counter(sim, key, &version);
-    } else if (!decoded.deleted) {
-        const struct op *op = oracle_write_seen(sim, decoded.value, &part);
+    } else if (!write->deleted) {
+        const struct op *op = oracle_write_seen(sim, write->value, &part);
         if (part >= op->write_count || op->writes[part].key != key || op->writes[part].del ||
             (op->ask == ASK_COMMIT && op->timestamp != timestamp) ||
             (op->ask != ASK_COMMIT && op->ask != ASK_RUN)) {
@@ -142,28 +143,91 @@ static void version_put(struct sim *sim, int key, uint64_t timestamp, ls_bytes r
     version_add(sim, key, &version);
 }
 
+void oracle_logged(struct sim *sim, uint64_t sequence, ls_bytes record)
+{
+    struct oracle *o = &sim->oracle;
+    struct ls_error error;
+    struct logged logged;
+    if (record.data == NULL) {
+        o->trimmed = sequence + 1 > o->trimmed ? sequence + 1 : o->trimmed;
+        cover(COVER_TXN_TRIMMED);
+        return;
+    }
+    sim_check(sim, logged_decode(&logged, record, &error), &error, "a record of the version log");
+    if (sequence != o->logged) {
+        sim_fail(sim, "record %llu of the version log comes after %llu", UNSIGNED(sequence),
+                 UNSIGNED(o->logged));
+    }
+    o->logged++;
+    for (struct logged_write write; logged_write_next(&logged.writes, &write);) {
+        version_written(sim, sequence, logged.timestamp, &write);
+    }
+}
+
+/* What is merged can be read under V, or cannot be read at all. */
+static void check_merged(struct sim *sim, int key, uint64_t merged)
+{
+    const struct oracle *o = &sim->oracle;
+    const struct known_versions *versions = &o->versions[key];
+    for (size_t i = 0; i < versions->count; i++) {
+        const struct known_version *version = &versions->items[i];
+        bool replaced = i + 1 < versions->count && versions->items[i + 1].timestamp <= o->collected;
+        bool forgotten = version->deleted && version->timestamp <= o->collected;
+        if (version->sequence < merged && !version->stored && !replaced && !forgotten) {
+            sim_fail(sim, "%s at %llu is said to be merged and is not there", sim_key(key),
+                     UNSIGNED(version->timestamp));
+        }
+    }
+}
+
+void oracle_txns(struct sim *sim, const struct control *control)
+{
+    struct oracle *o = &sim->oracle;
+    uint64_t merged = control->value[TXNS_MERGED];
+    if (control->value[TXNS_LOGGED] != o->logged || merged > o->logged || merged < o->merged ||
+        control->value[TXNS_COLLECTED] < o->collected) {
+        sim_fail(sim, "the version log is said to end at %llu and to be merged up to %llu",
+                 UNSIGNED(control->value[TXNS_LOGGED]), UNSIGNED(merged));
+    }
+    o->collected = control->value[TXNS_COLLECTED];
+    for (int key = 0; key < KEYS && merged > o->merged; key++) {
+        check_merged(sim, key, merged);
+    }
+    if (merged > o->merged) {
+        cover(COVER_TXN_MERGED);
+    }
+    o->merged = merged;
+}
+
 void oracle_version(struct sim *sim, struct process *process, ls_bytes key, ls_bytes value)
 {
     struct ls_error error;
     struct key_parts parts;
+    struct version decoded;
     (void)process;
     sim_check(sim, key_decode(&parts, key, &error), &error, "the key of a version");
     int index = sim_key_index(parts.name);
-    if (value.data != NULL) {
-        sim_check(sim, record_verify(value, key, &error), &error, "a version");
-        version_put(sim, index, parts.clock, value);
-        return;
-    }
     struct known_version *version = version_at(&sim->oracle, index, parts.clock);
     const struct known_versions *versions = &sim->oracle.versions[index];
-    if (version == NULL || version->collected) {
+    if (value.data != NULL) {
+        sim_check(sim, record_verify(value, key, &error), &error, "a version");
+        sim_check(sim, version_decode(&decoded, value, &error), &error, "a version");
+        struct read_value moved = value_read(index, decoded.value, decoded.deleted);
+        if (version == NULL || !same_value(&version->value, &moved)) {
+            sim_fail(sim, "%s at %llu is not what was written", sim_key(index),
+                     UNSIGNED(parts.clock));
+        }
+        version->stored = true;
+        return;
+    }
+    if (version == NULL || !version->stored) {
         sim_fail(sim, "a version of %s was collected that is not there", sim_key(index));
     }
     if (version == &versions->items[versions->count - 1] && !version->deleted) {
         sim_fail(sim, "the newest version of %s was collected", sim_key(index));
     }
     cover(COVER_TXN_COLLECTED);
-    version->collected = true;
+    version->stored = false;
 }
 
 /* ---- open transactions ---- */

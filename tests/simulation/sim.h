@@ -144,6 +144,7 @@ struct weather {
     uint64_t cut;          /* chance of a partition, likewise */
     uint64_t transactions; /* one in so many things asked for is of them */
     uint64_t history_ms;   /* of the transactions */
+    size_t recent_max;     /* bytes of their versions in memory */
     uint64_t stall;        /* chance that a process or client stops for a while, likewise */
 };
 
@@ -304,8 +305,9 @@ struct known_producer {
 /* A version of a key of the transactions; what was collected stays known here. */
 struct known_version {
     uint64_t timestamp;
+    uint64_t sequence; /* in the version log */
     bool deleted;
-    bool collected;
+    bool stored; /* under V */
     struct read_value value;
 };
 
@@ -330,6 +332,7 @@ struct known_txn {
 
 struct oracle {
     struct known_versions versions[KEYS];
+    uint64_t logged, merged, trimmed, collected; /* of the version log */
     struct known_read *reads;
     size_t read_count;
     size_t read_capacity;
@@ -488,6 +491,9 @@ struct op *oracle_write_seen(struct sim *sim, ls_bytes mark, unsigned *part);
 
 /* oracle_txn.c: edits of versions and of open transactions, and answers about them. */
 void oracle_version(struct sim *sim, struct process *process, ls_bytes key, ls_bytes value);
+/* A record of the version log, and the record that counts them. */
+void oracle_logged(struct sim *sim, uint64_t sequence, ls_bytes record);
+void oracle_txns(struct sim *sim, const struct control *control);
 void oracle_open(struct sim *sim, struct process *process, uint64_t timestamp, ls_bytes record);
 void oracle_txn_done(struct sim *sim, const struct op *op, const struct answer *answer);
 bool oracle_is_open(const struct oracle *oracle, uint64_t timestamp);

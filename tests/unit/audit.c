@@ -193,7 +193,47 @@ struct controls {
     uint64_t indexed; /* entries of the index of owned objects */
     uint64_t open;    /* transactions */
     uint64_t said;    /* the same, as counted */
+    uint64_t logged, merged, written;
+    uint64_t records;  /* of the version log */
+    uint64_t sequence; /* of the last of them */
+    uint64_t writes;   /* in them */
 };
+
+/* A record of the version log: whole, behind the one before, of a transaction that was. */
+static int visit_logged(struct audit *audit, struct controls *controls, uint64_t sequence,
+                        ls_bytes value)
+{
+    struct logged logged;
+    if (logged_decode(&logged, value, audit->error) < 0 || logged.timestamp > audit->box.clock) {
+        return wrong(audit, sequence, "this record of the version log is damaged");
+    }
+    if (controls->records > 0 && sequence != controls->sequence + 1) {
+        return wrong(audit, sequence, "the record of the version log before this one is missing");
+    }
+    controls->records++;
+    controls->sequence = sequence;
+    for (struct logged_write write; logged_write_next(&logged.writes, &write);) {
+        controls->writes++;
+    }
+    return 0;
+}
+
+/* The log reaches from somewhere that is merged to its end. */
+static int check_logged(struct audit *audit, const struct controls *controls)
+{
+    uint64_t first = controls->sequence + 1 - controls->records;
+    if (controls->merged > controls->logged || controls->writes > controls->written) {
+        return wrong(audit, controls->logged, "the version log has more than is counted");
+    }
+    if (controls->records == 0
+            ? controls->merged != controls->logged
+            : controls->sequence + 1 != controls->logged || first > controls->merged) {
+        return wrong(audit, controls->logged,
+                     "the version log does not reach from what is merged "
+                     "to its end");
+    }
+    return 0;
+}
 
 static int visit_control(struct audit *audit, void *context, ls_bytes key, ls_bytes value)
 {
@@ -219,6 +259,11 @@ static int visit_control(struct audit *audit, void *context, ls_bytes key, ls_by
             return wrong(audit, 0, "the record of all transactions is damaged");
         }
         controls->said = control.value[TXNS_OPEN];
+        controls->logged = control.value[TXNS_LOGGED];
+        controls->merged = control.value[TXNS_MERGED];
+        controls->written = control.value[TXNS_WRITTEN];
+    } else if (logged_name(name, &created)) {
+        return visit_logged(audit, controls, created, value);
     } else if (control_fields(name) == NULL) {
         return wrong(audit, 0, "a control record has a name that is not known");
     }
@@ -264,6 +309,9 @@ int audit(struct store *store, struct ls_error *error)
     }
     if (rc == 0) {
         rc = each(&audit, KEY_VERSION, visit_version, NULL);
+    }
+    if (rc == 0) {
+        rc = check_logged(&audit, &controls);
     }
     if (rc == 0 && controls.open != controls.said) {
         rc = wrong(&audit, controls.open, "so many transactions are open, not as many as counted");

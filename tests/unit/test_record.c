@@ -131,6 +131,23 @@ static int get_object(ls_bytes record, struct ls_error *error)
     return object_decode(&out, record, error);
 }
 
+static const struct logged_write sample_writes[] = {
+    {{"a", 1}, {"1", 1}, false},
+    {{"a\0b", 3}, {NULL, 0}, false},
+    {{"b", 1}, {NULL, 0}, true},
+};
+
+static int put_logged(struct buf *out)
+{
+    return logged_encode(out, 500, sample_writes, 3, sample_key());
+}
+
+static int get_logged(ls_bytes record, struct ls_error *error)
+{
+    struct logged out;
+    return logged_decode(&out, record, error);
+}
+
 static int get_producer(ls_bytes record, struct ls_error *error)
 {
     struct producer out;
@@ -172,6 +189,7 @@ static const struct sample {
      "id ttl via beat host [meta] check clock state joined modified timestamp"},
     {"object", put_object, get_object, verify_record, "check [owner] value created modified"},
     {"producer", put_producer, get_producer, verify_record, "seq check clock"},
+    {"logged", put_logged, get_logged, verify_record, "check writes timestamp"},
     {"control", put_control, get_control, verify_record, "next check oldest"},
     {"change", put_change, get_change, NULL, "key [value] [previous]"},
 };
@@ -711,6 +729,55 @@ static void a_large_object_verifies_too(void **state)
     free(value);
 }
 
+static void what_a_transaction_wrote_decodes_to_what_it_was(void **state)
+{
+    (void)state;
+    struct buf record = {0};
+    struct logged logged;
+    struct logged_write write;
+    assert_int_equal(put_logged(&record), 0);
+    assert_int_equal(logged_decode(&logged, buf_bytes(&record), NULL), 0);
+    assert_int_equal(logged.timestamp, 500);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(logged_write_next(&logged.writes, &write));
+        assert_true(bytes_equal(write.key, sample_writes[i].key));
+        assert_true(bytes_equal(write.value, sample_writes[i].value));
+        assert_int_equal(write.deleted, sample_writes[i].deleted);
+    }
+    assert_false(logged_write_next(&logged.writes, &write));
+    buf_free(&record);
+}
+
+static void a_malformed_list_of_writes_is_refused(void **state)
+{
+    static const ls_bytes lists[] = {
+        {"", 0},
+        {"\0\1\0\0\0", 5},                  /* cut in its head */
+        {"\0\1\0\0\0\1a", 7},               /* and in its value */
+        {"\0\2\377\377\377\377a", 7},       /* and in its key */
+        {"\0\1\0\0\0\0ab", 8},              /* more behind it */
+        {"\0\0\0\0\0\1a", 7},               /* an empty key */
+        {"\0\1\0\0\0\0a\0\1\0\0\0\0a", 14}, /* a key twice */
+        {"\0\1\0\0\0\0b\0\1\0\0\0\0a", 14}, /* not in order */
+        {"\0\1\377\377\377\376a", 7},       /* as large as can be said */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        struct buf record = {0};
+        struct logged logged;
+        struct ls_error error;
+        assert_int_equal(cbor_put_map(&record, 3), 0);
+        assert_int_equal(cbor_put_text(&record, bytes_of_text("check")), 0);
+        assert_int_equal(cbor_put_uint(&record, 1), 0);
+        assert_int_equal(cbor_put_text(&record, bytes_of_text("writes")), 0);
+        assert_int_equal(cbor_put_bytes(&record, lists[i]), 0);
+        assert_int_equal(cbor_put_text(&record, bytes_of_text("timestamp")), 0);
+        assert_int_equal(cbor_put_uint(&record, 1), 0);
+        assert_int_equal(logged_decode(&logged, buf_bytes(&record), &error), LS_ERECORD);
+        buf_free(&record);
+    }
+}
+
 static void producers_controls_and_changes_decode_to_what_they_were(void **state)
 {
     (void)state;
@@ -832,6 +899,8 @@ int main(void)
         cmocka_unit_test(a_node_decodes_to_what_it_was),
         cmocka_unit_test(an_object_decodes_to_what_it_was),
         cmocka_unit_test(a_large_object_verifies_too),
+        cmocka_unit_test(what_a_transaction_wrote_decodes_to_what_it_was),
+        cmocka_unit_test(a_malformed_list_of_writes_is_refused),
         cmocka_unit_test(producers_controls_and_changes_decode_to_what_they_were),
         cmocka_unit_test(the_check_of_a_control_record_stands_in_its_place),
         cmocka_unit_test(names_lead_to_their_letters),

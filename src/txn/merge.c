@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Moving: what is in memory and in the version log goes under `V`, a generation at a time, in the
+ * order of the keys. Neighbours share pages there, so a page is written once for all of a
+ * generation that belongs in it, and not once for each write.
+ *
+ * Steps are few and bounded, and as large as what was written since the last one makes them: a
+ * generation is moved before the next is full. A step is at the end of a transaction, when all that
+ * was asked for has had its room; where there is none left, it waits.
+ *
+ * Rules:
+ *  1. Moving again does no harm: the same version goes under the same key. So a crash, a batch that
+ *     was undone, or another process that moves the same, need no care.
+ *  2. `merged` is raised with the last step, in the same transaction. Until that is committed, and
+ *     until the transaction of a later step has begun, reads look in memory: they may see the store
+ *     as it was before any of the steps.
+ *  3. With a key go those of its versions under `V` that nobody can read any more, and those in
+ *     memory of which that is true are not put.
+ *  4. A deletion under `V` goes only where no older version of its key is in memory: whoever reads
+ *     that would not know that it is deleted. It may be left out where it is not under `V` yet.
+ */
+#include "base/error.h"
+#include "txn/state.h"
+
+#define STEP_MIN     4096 /* versions */
+#define IDLE_MS      2000
+#define PAUSE        16 /* transactions */
+#define ROOM_PORTION ((uint64_t)256 << 10)
+#define PAGE         4096 /* that a key may have copied, about */
+#define VERSION_MORE 64   /* what a version takes beside its key and value, about */
+
+/* For each version that is moved: those under `V` that are deleted with its key at most, those that
+ * the sweep looks at, and records of the log that are deleted. */
+#define CLEAR_FACTOR 2
+#define SWEEP_FACTOR 1
+#define TRIM_FACTOR  2
+
+#define SWEEP_STEP_MAX 8192
+
+/* A log that is found, of this part of a generation or more, is moved at once. */
+#define WHOLE_FRACTION 4
+
+/* A generation is moved by the time that the next is so full. */
+#define PACE_NUMERATOR   3
+#define PACE_DENOMINATOR 4
+
+int merge_admit(const struct txn *txn, struct ls_error *error)
+{
+    if (txn->merging.blocked && recent_is_full(txn->recent) && recent_is_frozen(txn->recent)) {
+        return error_set(error, LS_ENOSPACE, 0,
+                         "the store has no room for the versions that are in memory");
+    }
+    return 0;
+}
+
+/* ---- a key ---- */
+
+/* What of a key lies under `V` at or below `collected`. */
+struct below {
+    uint64_t newest; /* 0: nothing, or not known */
+    bool deletes;    /* the newest does */
+};
+
+/* How much a step may still do. */
+struct budget {
+    uint64_t move;
+    uint64_t clear;
+};
+
+/* Room for so much: 0; else it is blocked. */
+static int grant(struct txn *txn, struct coordinator *c, uint64_t bytes)
+{
+    struct merging *merging = &txn->merging;
+    struct ls_error full;
+    if (merging->granted < bytes) {
+        uint64_t more = bytes > ROOM_PORTION ? bytes : ROOM_PORTION;
+        int rc = coordinator_room(c, STORE_ROOM_DELETE, more, &full);
+        if (rc != 0 && more > bytes) {
+            more = bytes;
+            rc = coordinator_room(c, STORE_ROOM_DELETE, more, &full);
+        }
+        if (rc != 0) {
+            merging->blocked = true;
+            return rc;
+        }
+        merging->granted += more;
+    }
+    merging->granted -= bytes;
+    return 0;
+}
+
+/* Deletes what lies below the newest version at or below `collected`, and finds that. Where there
+ * is more than it may delete the rest is left to the sweep, and nothing is known of the newest. */
+static int clear_below(struct txn *txn, struct coordinator *c, ls_bytes name, struct budget *budget,
+                       struct below *below, struct ls_error *error)
+{
+    const struct store_driver *driver = coordinator_store(c)->driver;
+    struct store_cursor *cursor;
+    struct key from, to, last;
+    ls_bytes key, value;
+    *below = (struct below){0};
+    int rc = key_version(&from, name, 0, error);
+    if (rc != 0) {
+        return rc;
+    }
+    memcpy(to.data, from.data, from.size);
+    memcpy(last.data, from.data, from.size);
+    last.size = to.size = from.size;
+    put_be64(to.data + to.size - 8, txn->now.collected + 1);
+    rc = driver->scan(coordinator_txn(c), key_bytes(&from), key_bytes(&to), false, &cursor, error);
+    if (rc != 0) {
+        return rc;
+    }
+    while ((rc = driver->next(cursor, &key, &value, error)) > 0) {
+        struct version version;
+        uint64_t timestamp = get_be64((const uint8_t *)key.data + key.size - 8);
+        bool deletes = version_decode(&version, value, NULL) == 0 && version.deleted;
+        if (below->newest != 0) {
+            if (budget->clear == 0) {
+                *below = (struct below){0};
+                merge_sweep_again(txn, 1);
+                rc = 0;
+                break;
+            }
+            budget->clear--;
+            rc = version_drop(txn, c, &last, error);
+            if (rc != 0) {
+                break;
+            }
+        }
+        put_be64(last.data + last.size - 8, timestamp);
+        *below = (struct below){timestamp, deletes};
+    }
+    driver->scan_end(cursor);
+    return rc;
+}
+
+static const struct recent_version *newest_collected(const struct txn *txn,
+                                                     const struct recent_key *key)
+{
+    const struct recent_version *version = key->newest;
+    while (version != NULL &&
+           (version->timestamp > txn->now.collected || !recent_is_due(txn->recent, version))) {
+        version = version->older;
+    }
+    return version;
+}
+
+static int drop_stored(struct txn *txn, struct coordinator *c, ls_bytes name, uint64_t timestamp,
+                       struct ls_error *error)
+{
+    struct key key;
+    int rc = key_version(&key, name, timestamp, error);
+    return rc != 0 ? rc : version_drop(txn, c, &key, error);
+}
+
+/* Clears what is under `V` of a key, as far as the collection and its versions in memory have it.
+ * Those from *from on are to be put; with *forget not that one itself. */
+static int begin_key(struct txn *txn, struct coordinator *c, const struct recent_key *key,
+                     struct budget *budget, uint64_t *from, bool *forget, struct ls_error *error)
+{
+    ls_bytes name = bytes_of(key->name, key->size);
+    const struct recent_version *oldest = newest_collected(txn, key);
+    struct below below;
+    *forget = false;
+    *from = oldest != NULL ? oldest->timestamp : 0;
+    if (txn->now.collected == 0) {
+        return 0;
+    }
+    int rc = clear_below(txn, c, name, budget, &below, error);
+    if (rc != 0) {
+        return rc;
+    }
+    if (oldest != NULL && below.newest < oldest->timestamp) {
+        *forget = budget->clear > 0 && oldest->deleted &&
+                  !recent_has_below(txn->recent, name, oldest->timestamp);
+        return below.newest != 0 ? drop_stored(txn, c, name, below.newest, error) : 0;
+    }
+    if (below.newest == 0) {
+        return 0;
+    }
+    if (below.newest > *from && below.deletes) {
+        if (!recent_has_below(txn->recent, name, below.newest)) {
+            rc = drop_stored(txn, c, name, below.newest, error);
+        } else { /* rule 4 */
+            merge_sweep_again(txn, below.newest);
+        }
+    }
+    *from = below.newest;
+    return rc;
+}
+
+/* Moves versions of the key, newest first, until all are or the budget is used up: 1, or 0 where
+ * some are left, or negative. */
+static int move_key(struct txn *txn, struct coordinator *c, const struct recent_key *key,
+                    struct budget *budget, struct ls_error *error)
+{
+    struct merging *merging = &txn->merging;
+    ls_bytes name = bytes_of(key->name, key->size);
+    const struct recent_version *version = merging->resume;
+    uint64_t from;
+    bool forget = false;
+    if (version == NULL) {
+        version = key->newest;
+        if (budget->move == 0 || grant(txn, c, PAGE) != 0) {
+            return 0;
+        }
+        int rc = begin_key(txn, c, key, budget, &from, &forget, error);
+        if (rc != 0) {
+            return rc;
+        }
+    } else {
+        const struct recent_version *oldest = newest_collected(txn, key);
+        from = oldest != NULL ? oldest->timestamp : 0;
+    }
+    for (; version != NULL; version = version->older) {
+        merging->resume = version;
+        if (budget->move == 0 ||
+            grant(txn, c, 2 * (uint64_t)key->size + version->size + VERSION_MORE) != 0) {
+            return 0;
+        }
+        budget->move--;
+        merging->taken++;
+        if (version->timestamp < from || !recent_is_due(txn->recent, version) ||
+            (forget && version->timestamp == from)) {
+            continue;
+        }
+        if (version->deleted && version->timestamp <= txn->now.collected) {
+            merge_sweep_again(txn, version->timestamp);
+        }
+        struct version put = {.value = bytes_of(version->value, version->size),
+                              .deleted = version->deleted};
+        int rc = version_put(txn, c, name, version->timestamp, &put, error);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    merging->resume = NULL;
+    return 1;
+}
+
+/* ---- steps ---- */
+
+static int move_keys(struct txn *txn, struct coordinator *c, uint64_t count, struct ls_error *error)
+{
+    struct budget budget = {count,
+                            count > UINT64_MAX / CLEAR_FACTOR ? count : CLEAR_FACTOR * count};
+    const struct recent_key *key;
+    txn->merging.blocked = false;
+    while ((key = recent_peek(txn->recent)) != NULL) {
+        int rc = move_key(txn, c, key, &budget, error);
+        if (rc <= 0) {
+            return rc;
+        }
+        recent_take(txn->recent);
+    }
+    uint64_t end = recent_frozen_end(txn->recent);
+    txn->now.merged = end > txn->now.merged ? end : txn->now.merged;
+    return 0;
+}
+
+/* How many versions are to be moved now. */
+static uint64_t moves_due(const struct txn *txn)
+{
+    const struct merging *merging = &txn->merging;
+    struct recent_size size = recent_size(txn->recent);
+    if (!recent_is_frozen(txn->recent) || merging->done) {
+        return 0;
+    }
+    if (merging->whole) {
+        return UINT64_MAX;
+    }
+    if (merging->idle) {
+        return STEP_MIN;
+    }
+    uint64_t full = (uint64_t)txn->recent_max / PACE_DENOMINATOR * PACE_NUMERATOR;
+    if (size.active >= full) {
+        /* Whatever is left; at least one, since the end of a generation is a step as well. */
+        return size.frozen > merging->taken ? size.frozen - merging->taken : 1;
+    }
+    uint64_t target = (uint64_t)((double)size.frozen * (double)size.active / (double)full);
+    return target >= merging->taken + STEP_MIN ? target - merging->taken : 0;
+}
+
+static bool is_trim_due(const struct txn *txn)
+{
+    return txn->known.trimmed < txn->known.merged;
+}
+
+int merge_step(struct txn *txn, struct coordinator *c, struct ls_error *error)
+{
+    struct merging *merging = &txn->merging;
+    struct ls_error full;
+    merging->granted = 0;
+    merging->stepped = false;
+    if (txn->put_count > 0) {
+        merging->wrote_ms = txn_now_ms(txn);
+        merging->idle = false;
+    }
+    if (merging->pause > 0) {
+        return 0;
+    }
+    uint64_t due = moves_due(txn);
+    if (due == 0 && !merging->done && !(merging->idle && is_trim_due(txn))) {
+        return 0;
+    }
+    if (coordinator_room(c, STORE_ROOM_FREE, 0, &full) != 0) {
+        merging->blocked = true;
+        return 0;
+    }
+    merging->stepped = true;
+    if (merging->done) {
+        recent_release(txn->recent);
+        merging->done = false;
+        merging->taken = merging->taken_kept = 0;
+    }
+    uint64_t before = merging->taken;
+    int rc = due > 0 ? move_keys(txn, c, due, error) : 0;
+    uint64_t moved = merging->taken - before;
+    rc = rc != 0 ? rc
+                 : vlog_trim(txn, c, TRIM_FACTOR * (moved > STEP_MIN ? moved : STEP_MIN), error);
+    uint64_t sweep = SWEEP_FACTOR * moved;
+    if (rc == 0 && sweep >= 2) {
+        rc = version_sweep(txn, c, sweep < SWEEP_STEP_MAX ? sweep : SWEEP_STEP_MAX, error);
+    }
+    return rc;
+}
+
+void merge_sweep_again(struct txn *txn, uint64_t timestamp)
+{
+    struct standing *now = &txn->now;
+    now->sweep_kept = true;
+    now->swept = now->swept >= timestamp ? timestamp - 1 : now->swept;
+}
+
+void merge_found(struct txn *txn)
+{
+    struct merging *merging = &txn->merging;
+    *merging = (struct merging){0};
+    if (recent_size(txn->recent).active >= txn->recent_max / WHOLE_FRACTION) {
+        merging->whole = recent_freeze(txn->recent) == 0;
+    }
+}
+
+void merge_settle(struct txn *txn, bool committed)
+{
+    struct merging *merging = &txn->merging;
+    if (!committed) {
+        recent_undo(txn->recent, txn->known.logged);
+        recent_take_again(txn->recent);
+        merging->taken = merging->taken_kept;
+        merging->resume = merging->resume_kept;
+        merging->pause = PAUSE;
+        return;
+    }
+    merging->pause -= merging->pause > 0;
+    recent_keep(txn->recent);
+    recent_taken(txn->recent);
+    txn->counters.merged += merging->taken - merging->taken_kept;
+    merging->taken_kept = merging->taken;
+    merging->resume_kept = merging->resume;
+    if (recent_is_frozen(txn->recent)) {
+        if (txn->known.merged >= recent_frozen_end(txn->recent)) {
+            merging->done = true;
+            merging->whole = false;
+            txn->recent_merged = txn->known.merged;
+        }
+    } else if (recent_size(txn->recent).versions > 0 &&
+               (recent_is_full(txn->recent) || merging->idle)) {
+        (void)recent_freeze(txn->recent); /* else later */
+    }
+}
+
+void merge_tick(struct txn *txn, uint64_t now_ms)
+{
+    struct merging *merging = &txn->merging;
+    merging->idle = merging->wrote_ms + IDLE_MS <= now_ms;
+    merging->pause = 0;
+}
+
+bool merge_is_due(const struct txn *txn)
+{
+    return txn->merging.idle && !txn->merging.blocked &&
+           (recent_size(txn->recent).versions > 0 || is_trim_due(txn));
+}

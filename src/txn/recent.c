@@ -1,0 +1,722 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recent versions in memory. Memory is taken in chunks and given back by the generation, so a
+ * version costs no allocation. While a generation grows its keys are sorted in runs, a little at a
+ * time; moving it merges the runs, so that nothing ever sorts it as a whole.
+ */
+#include "txn/recent.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/hash.h"
+
+#define CHUNK_FIRST   4096
+#define CHUNK_MAX     ((size_t)1 << 20)
+#define RUN_KEYS      1024
+#define BUCKETS_FIRST 256
+#define BUCKETS_GROW  8 /* so few times that spreading them out anew is of no weight */
+
+/* What a key takes beside its memory in a chunk: its places in a run and among the buckets. */
+#define KEY_PLACES 16
+
+struct chunk {
+    struct chunk *before;
+    size_t size, used;
+    _Alignas(8) uint8_t data[];
+};
+
+/* Keys as they came; in byte order once it is sorted. */
+struct run {
+    struct run *before, *after;
+    size_t count;
+    bool sorted;
+    size_t at, kept; /* the next to be taken; where that begins again */
+    struct recent_key *keys[RUN_KEYS];
+};
+
+struct generation {
+    uint64_t first; /* sequence */
+    uint64_t base;  /* what lies elsewhere, and is older, has no timestamp above */
+    struct chunk *chunks;
+    size_t allocated; /* bytes of chunks, runs and buckets */
+    size_t used;      /* of keys and versions */
+    struct recent_key **buckets;
+    size_t bucket_count; /* a power of two */
+    struct run *runs, *last_run;
+    size_t run_count, key_count, version_count;
+    const struct recent_key *first_key;
+    size_t shared; /* bytes that all keys begin with */
+};
+
+/* A run that is being merged, by the bytes behind the shared ones of its next key. */
+struct head {
+    uint64_t word;
+    struct run *run;
+};
+
+/* How to take back one version. */
+struct undo {
+    uint64_t sequence;
+    struct recent_key *key;
+    struct recent_version *version;
+    struct chunk *chunk;
+    size_t chunk_used, used;
+    bool new_key;
+};
+
+struct recent {
+    uint64_t seed;
+    size_t size_max;
+    struct generation generations[2];
+    struct generation *active, *frozen; /* frozen: NULL where none is */
+    uint64_t next;                      /* sequence */
+    uint64_t merged;                    /* what is below is in the store */
+    uint64_t high;                      /* the greatest timestamp that ever was */
+    struct undo *undo;
+    size_t undo_count, undo_max;
+    struct head *heads;
+    size_t head_count;
+    size_t taken, taken_kept;
+};
+
+/* ---- memory ---- */
+
+/* Of the system where it is much, so that it goes back there at once. All zeros. */
+#define MAP_MIN ((size_t)256 << 10)
+
+static void *memory_take(size_t size)
+{
+    if (size < MAP_MIN) {
+        return calloc(1, size);
+    }
+    void *out = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return out == MAP_FAILED ? NULL : out;
+}
+
+static void memory_give(void *memory, size_t size)
+{
+    if (size < MAP_MIN) {
+        free(memory);
+    } else {
+        (void)munmap(memory, size);
+    }
+}
+
+static void generation_free(struct generation *g)
+{
+    for (struct chunk *chunk = g->chunks, *before; chunk != NULL; chunk = before) {
+        before = chunk->before;
+        memory_give(chunk, sizeof(*chunk) + chunk->size);
+    }
+    for (struct run *run = g->runs, *after; run != NULL; run = after) {
+        after = run->after;
+        free(run);
+    }
+    memory_give(g->buckets, g->bucket_count * sizeof(struct recent_key *));
+    *g = (struct generation){0};
+}
+
+static void *chunk_take(struct generation *g, size_t size)
+{
+    struct chunk *chunk = g->chunks;
+    size = (size + 7) & ~(size_t)7;
+    if (chunk == NULL || chunk->size - chunk->used < size) {
+        size_t room = chunk == NULL ? CHUNK_FIRST : 2 * chunk->size;
+        room = room > CHUNK_MAX ? CHUNK_MAX : room;
+        room = room < size ? size : room;
+        struct chunk *next = memory_take(sizeof(*next) + room);
+        if (next == NULL) {
+            return NULL;
+        }
+        next->before = chunk;
+        next->size = room;
+        g->chunks = chunk = next;
+        g->allocated += room;
+    }
+    void *out = chunk->data + chunk->used;
+    chunk->used += size;
+    g->used += size;
+    return out;
+}
+
+/* Back to what was used of a chunk, which may be none. */
+static void chunk_back(struct generation *g, struct chunk *chunk, size_t used)
+{
+    while (g->chunks != chunk) {
+        struct chunk *before = g->chunks->before;
+        g->allocated -= g->chunks->size;
+        memory_give(g->chunks, sizeof(*g->chunks) + g->chunks->size);
+        g->chunks = before;
+    }
+    if (chunk != NULL) {
+        chunk->used = used;
+    }
+}
+
+int recent_open(struct recent **out, uint64_t seed, size_t size_max)
+{
+    struct recent *r = calloc(1, sizeof(*r));
+    if (r == NULL) {
+        return LS_ENOMEM;
+    }
+    r->seed = seed;
+    r->size_max = size_max;
+    r->active = &r->generations[0];
+    *out = r;
+    return 0;
+}
+
+static void heads_free(struct recent *r)
+{
+    free(r->heads);
+    r->heads = NULL;
+    r->head_count = 0;
+    r->taken = r->taken_kept = 0;
+}
+
+void recent_close(struct recent *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    generation_free(&r->generations[0]);
+    generation_free(&r->generations[1]);
+    heads_free(r);
+    free(r->undo);
+    free(r);
+}
+
+void recent_reset(struct recent *r, uint64_t next, uint64_t high)
+{
+    generation_free(&r->generations[0]);
+    generation_free(&r->generations[1]);
+    heads_free(r);
+    r->active = &r->generations[0];
+    r->frozen = NULL;
+    r->undo_count = 0;
+    r->next = r->merged = next;
+    r->high = high > r->high ? high : r->high;
+    r->active->first = next;
+    r->active->base = r->high;
+}
+
+uint64_t recent_hash(const struct recent *r, ls_bytes key)
+{
+    return hash64(key.data, key.size, r->seed);
+}
+
+uint64_t recent_next(const struct recent *r)
+{
+    return r->next;
+}
+
+/* ---- keys ---- */
+
+static struct recent_key *key_find(const struct generation *g, ls_bytes name, uint32_t hash)
+{
+    if (g->bucket_count == 0) {
+        return NULL;
+    }
+    struct recent_key *key = g->buckets[hash & (g->bucket_count - 1)];
+    while (key != NULL && (key->hash != hash || key->size != name.size ||
+                           memcmp(key->name, name.data, name.size) != 0)) {
+        key = key->next;
+    }
+    return key;
+}
+
+/* Without memory the chains grow longer, but for the first. */
+static int spread(struct generation *g)
+{
+    if (g->key_count < g->bucket_count) {
+        return 0;
+    }
+    size_t count = g->bucket_count == 0 ? BUCKETS_FIRST : BUCKETS_GROW * g->bucket_count;
+    struct recent_key **buckets = memory_take(count * sizeof(struct recent_key *));
+    if (buckets == NULL) {
+        return g->bucket_count == 0 ? LS_ENOMEM : 0;
+    }
+    for (size_t i = 0; i < g->bucket_count; i++) {
+        for (struct recent_key *key = g->buckets[i], *next; key != NULL; key = next) {
+            struct recent_key **bucket = &buckets[key->hash & (count - 1)];
+            next = key->next;
+            key->next = *bucket;
+            *bucket = key;
+        }
+    }
+    memory_give(g->buckets, g->bucket_count * sizeof(struct recent_key *));
+    g->allocated += (count - g->bucket_count) * sizeof(struct recent_key *);
+    g->buckets = buckets;
+    g->bucket_count = count;
+    return 0;
+}
+
+/* A place in the last run, or in a new one. */
+static int reserve_run(struct generation *g)
+{
+    if (g->last_run != NULL && g->last_run->count < RUN_KEYS) {
+        return 0;
+    }
+    struct run *run = malloc(sizeof(*run));
+    if (run == NULL) {
+        return LS_ENOMEM;
+    }
+    run->before = g->last_run;
+    run->after = NULL;
+    run->count = run->at = run->kept = 0;
+    run->sorted = false;
+    *(g->last_run != NULL ? &g->last_run->after : &g->runs) = run;
+    g->last_run = run;
+    g->run_count++;
+    g->allocated += sizeof(*run);
+    return 0;
+}
+
+static void drop_last_run(struct generation *g)
+{
+    struct run *run = g->last_run;
+    g->last_run = run->before;
+    *(run->before != NULL ? &run->before->after : &g->runs) = NULL;
+    g->run_count--;
+    g->allocated -= sizeof(*run);
+    free(run);
+}
+
+static void share(struct generation *g, const struct recent_key *key)
+{
+    if (g->key_count == 0) {
+        g->first_key = key;
+        g->shared = key->size;
+        return;
+    }
+    size_t most = key->size < g->shared ? key->size : g->shared;
+    size_t same = 0;
+    while (same < most && key->name[same] == g->first_key->name[same]) {
+        same++;
+    }
+    g->shared = same;
+}
+
+/* ---- adding ---- */
+
+static struct recent_key *key_new(struct generation *g, ls_bytes name, uint32_t hash)
+{
+    if (spread(g) != 0 || reserve_run(g) != 0) {
+        return NULL;
+    }
+    struct recent_key *key = chunk_take(g, sizeof(*key) + name.size);
+    if (key != NULL) {
+        key->newest = NULL;
+        key->hash = hash;
+        key->size = (uint16_t)name.size;
+        memcpy(key->name, name.data, name.size);
+    }
+    return key;
+}
+
+static void key_link(struct generation *g, struct recent_key *key)
+{
+    struct recent_key **bucket = &g->buckets[key->hash & (g->bucket_count - 1)];
+    key->next = *bucket;
+    *bucket = key;
+    share(g, key);
+    g->last_run->keys[g->last_run->count++] = key;
+    g->key_count++;
+    g->used += KEY_PLACES;
+}
+
+static struct undo *undo_place(struct recent *r)
+{
+    if (r->undo_count == r->undo_max) {
+        size_t max = r->undo_max > 0 ? 2 * r->undo_max : 64;
+        struct undo *grown = realloc(r->undo, max * sizeof(*grown));
+        if (grown == NULL) {
+            return NULL;
+        }
+        r->undo = grown;
+        r->undo_max = max;
+    }
+    return &r->undo[r->undo_count];
+}
+
+int recent_add(struct recent *r, uint64_t sequence, uint64_t timestamp, ls_bytes name,
+               ls_bytes value, bool deleted)
+{
+    struct generation *g = r->active;
+    assert(sequence == r->next || sequence + 1 == r->next);
+    uint32_t hash = (uint32_t)recent_hash(r, name);
+    struct undo *undo = undo_place(r);
+    if (undo == NULL) {
+        return LS_ENOMEM;
+    }
+    struct chunk *chunk = g->chunks;
+    size_t chunk_used = chunk != NULL ? chunk->used : 0, used = g->used;
+    struct recent_key *key = key_find(g, name, hash);
+    bool new_key = key == NULL;
+    key = new_key ? key_new(g, name, hash) : key;
+    struct recent_version *version =
+        key != NULL ? chunk_take(g, sizeof(*version) + value.size) : NULL;
+    if (version == NULL) {
+        chunk_back(g, chunk, chunk_used);
+        g->used = used;
+        return LS_ENOMEM;
+    }
+    if (g->version_count == 0) {
+        g->first = sequence;
+    }
+    *version = (struct recent_version){.timestamp = timestamp,
+                                       .offset = (uint32_t)(sequence - g->first),
+                                       .size = (uint32_t)value.size & 0x7FFFFFFF,
+                                       .deleted = deleted};
+    if (value.size > 0) {
+        memcpy(version->value, value.data, value.size);
+    }
+    if (new_key) {
+        key_link(g, key);
+    }
+    struct recent_version **at = &key->newest;
+    while (*at != NULL && (*at)->timestamp > timestamp) {
+        at = &(*at)->older;
+    }
+    version->older = *at;
+    *at = version;
+    g->version_count++;
+    *undo = (struct undo){sequence, key, version, chunk, chunk_used, used, new_key};
+    r->undo_count++;
+    r->next = sequence + 1;
+    r->high = timestamp > r->high ? timestamp : r->high;
+    return 0;
+}
+
+static void undo_one(struct recent *r, const struct undo *undo)
+{
+    struct generation *g = r->active;
+    struct recent_version **at = &undo->key->newest;
+    while (*at != undo->version) {
+        at = &(*at)->older;
+    }
+    *at = undo->version->older;
+    g->version_count--;
+    if (undo->new_key) {
+        struct recent_key **link = &g->buckets[undo->key->hash & (g->bucket_count - 1)];
+        while (*link != undo->key) {
+            link = &(*link)->next;
+        }
+        *link = undo->key->next;
+        if (g->last_run->count == 0) {
+            drop_last_run(g); /* made for a key that there was no memory for */
+        }
+        g->last_run->count--;
+        if (g->last_run->count == 0) {
+            drop_last_run(g);
+        }
+        g->key_count--;
+    }
+    chunk_back(g, undo->chunk, undo->chunk_used);
+    g->used = undo->used;
+}
+
+void recent_undo(struct recent *r, uint64_t sequence)
+{
+    while (r->undo_count > 0 && r->undo[r->undo_count - 1].sequence >= sequence) {
+        undo_one(r, &r->undo[--r->undo_count]);
+    }
+    r->next = sequence < r->next ? sequence : r->next;
+}
+
+/* ---- order ---- */
+
+/* The bytes behind those that all keys share, as a number in their order. */
+static uint64_t word_of(const struct generation *g, const struct recent_key *key)
+{
+    uint8_t bytes[8] = {0};
+    size_t size = key->size - g->shared;
+    memcpy(bytes, key->name + g->shared, size < 8 ? size : 8);
+    return get_be64(bytes);
+}
+
+static int key_compare(const struct recent_key *a, const struct recent_key *b)
+{
+    return bytes_compare(bytes_of(a->name, a->size), bytes_of(b->name, b->size));
+}
+
+struct sorting {
+    uint64_t word;
+    struct recent_key *key;
+};
+
+static int sorting_compare(const void *a, const void *b)
+{
+    const struct sorting *left = a, *right = b;
+    if (left->word != right->word) {
+        return left->word < right->word ? -1 : 1;
+    }
+    return key_compare(left->key, right->key);
+}
+
+static void run_sort(const struct generation *g, struct run *run)
+{
+    struct sorting sorting[RUN_KEYS];
+    for (size_t i = 0; i < run->count; i++) {
+        sorting[i] = (struct sorting){word_of(g, run->keys[i]), run->keys[i]};
+    }
+    qsort(sorting, run->count, sizeof(sorting[0]), sorting_compare);
+    for (size_t i = 0; i < run->count; i++) {
+        run->keys[i] = sorting[i].key;
+    }
+    run->sorted = true;
+}
+
+void recent_keep(struct recent *r)
+{
+    r->undo_count = 0;
+    struct run *run = r->active->last_run;
+    if (run != NULL && run->count < RUN_KEYS) {
+        run = run->before;
+    }
+    for (; run != NULL && !run->sorted; run = run->before) {
+        run_sort(r->active, run);
+    }
+}
+
+/* ---- looking ---- */
+
+void recent_prefetch(const struct recent *r, uint64_t hash, bool deeper)
+{
+    const struct generation *const generations[] = {r->active, r->frozen};
+    for (size_t i = 0; i < 2 && generations[i] != NULL; i++) {
+        const struct generation *g = generations[i];
+        if (g->bucket_count > 0) {
+            struct recent_key *const *bucket = &g->buckets[(uint32_t)hash & (g->bucket_count - 1)];
+            __builtin_prefetch(deeper ? (const void *)*bucket : (const void *)bucket);
+        }
+    }
+}
+
+static const struct recent_version *version_below(const struct recent *r,
+                                                  const struct generation *g, ls_bytes name,
+                                                  uint32_t hash, uint64_t below)
+{
+    const struct recent_key *key = key_find(g, name, hash);
+    const struct recent_version *version = key != NULL ? key->newest : NULL;
+    while (version != NULL &&
+           (version->timestamp >= below || g->first + version->offset < r->merged)) {
+        version = version->older;
+    }
+    return version;
+}
+
+bool recent_find(const struct recent *r, ls_bytes key, uint64_t hash, uint64_t below,
+                 struct recent_found *out)
+{
+    const struct generation *const generations[] = {r->active, r->frozen};
+    const struct recent_version *best = NULL;
+    out->last = false;
+    for (size_t i = 0; i < 2 && generations[i] != NULL && !out->last; i++) {
+        const struct recent_version *version =
+            version_below(r, generations[i], key, (uint32_t)hash, below);
+        if (version != NULL && (best == NULL || version->timestamp > best->timestamp)) {
+            best = version;
+        }
+        out->last = best != NULL && best->timestamp > generations[i]->base;
+    }
+    if (best == NULL) {
+        return false;
+    }
+    out->timestamp = best->timestamp;
+    out->value = bytes_of(best->value, best->size);
+    out->deleted = best->deleted;
+    return true;
+}
+
+bool recent_has_below(const struct recent *r, ls_bytes key, uint64_t below)
+{
+    uint32_t hash = (uint32_t)recent_hash(r, key);
+    return version_below(r, r->active, key, hash, below) != NULL ||
+           (r->frozen != NULL && version_below(r, r->frozen, key, hash, below) != NULL);
+}
+
+/* ---- generations ---- */
+
+static uint64_t generation_end(const struct recent *r, const struct generation *g)
+{
+    return g == r->active ? r->next : r->active->first;
+}
+
+void recent_drop(struct recent *r, uint64_t merged)
+{
+    assert(r->undo_count == 0 && merged <= r->next);
+    r->merged = merged > r->merged ? merged : r->merged;
+    if (r->frozen != NULL && generation_end(r, r->frozen) <= r->merged) {
+        recent_release(r);
+    }
+    if (r->active->version_count > 0 && r->next <= r->merged) {
+        recent_reset(r, r->next, 0);
+    }
+    /* Of what was moved, nobody here knows by how much it is newer than what is left. */
+    if (r->frozen != NULL && r->frozen->first < r->merged) {
+        r->frozen->base = r->high;
+    }
+    if (r->active->first < r->merged) {
+        r->active->base = r->high;
+    }
+}
+
+bool recent_is_frozen(const struct recent *r)
+{
+    return r->frozen != NULL;
+}
+
+bool recent_is_full(const struct recent *r)
+{
+    return r->active->used >= r->size_max;
+}
+
+bool recent_is_due(const struct recent *r, const struct recent_version *version)
+{
+    return r->frozen->first + version->offset >= r->merged;
+}
+
+uint64_t recent_frozen_end(const struct recent *r)
+{
+    return r->active->first;
+}
+
+static bool head_less(const struct head *a, const struct head *b)
+{
+    if (a->word != b->word) {
+        return a->word < b->word;
+    }
+    return key_compare(a->run->keys[a->run->at], b->run->keys[b->run->at]) < 0;
+}
+
+static void sift_down(struct recent *r, size_t at)
+{
+    struct head *heads = r->heads;
+    struct head moved = heads[at];
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= r->head_count) {
+            break;
+        }
+        if (child + 1 < r->head_count && head_less(&heads[child + 1], &heads[child])) {
+            child++;
+        }
+        if (!head_less(&heads[child], &moved)) {
+            break;
+        }
+        heads[at] = heads[child];
+        at = child;
+    }
+    heads[at] = moved;
+}
+
+/* Makes the heap of the runs anew, from where each stands. */
+static void heads_make(struct recent *r)
+{
+    r->head_count = 0;
+    for (struct run *run = r->frozen->runs; run != NULL; run = run->after) {
+        if (run->at < run->count) {
+            r->heads[r->head_count++] = (struct head){word_of(r->frozen, run->keys[run->at]), run};
+        }
+    }
+    for (size_t i = r->head_count / 2; i-- > 0;) {
+        sift_down(r, i);
+    }
+}
+
+int recent_freeze(struct recent *r)
+{
+    struct generation *g = r->active;
+    assert(r->frozen == NULL && g->version_count > 0 && r->undo_count == 0);
+    struct head *heads = calloc(g->run_count, sizeof(*heads));
+    if (heads == NULL) {
+        return LS_ENOMEM;
+    }
+    for (struct run *run = g->last_run; run != NULL; run = run->before) {
+        if (!run->sorted) {
+            run_sort(g, run);
+        }
+    }
+    r->heads = heads;
+    r->taken = r->taken_kept = 0;
+    r->frozen = g;
+    r->active = g == &r->generations[0] ? &r->generations[1] : &r->generations[0];
+    *r->active = (struct generation){.first = r->next, .base = r->high};
+    heads_make(r);
+    return 0;
+}
+
+const struct recent_key *recent_peek(struct recent *r)
+{
+    if (r->frozen == NULL || r->head_count == 0) {
+        return NULL;
+    }
+    const struct run *run = r->heads[0].run;
+    return run->keys[run->at];
+}
+
+void recent_take(struct recent *r)
+{
+    struct run *run = r->heads[0].run;
+    run->at++;
+    r->taken++;
+    if (run->at < run->count) {
+        r->heads[0].word = word_of(r->frozen, run->keys[run->at]);
+        if (run->at + 1 < run->count) {
+            __builtin_prefetch(run->keys[run->at + 1]);
+        }
+    } else {
+        r->heads[0] = r->heads[--r->head_count];
+    }
+    if (r->head_count > 0) {
+        sift_down(r, 0);
+    }
+}
+
+void recent_taken(struct recent *r)
+{
+    if (r->frozen == NULL || r->taken == r->taken_kept) {
+        return;
+    }
+    for (struct run *run = r->frozen->runs; run != NULL; run = run->after) {
+        run->kept = run->at;
+    }
+    r->taken_kept = r->taken;
+}
+
+void recent_take_again(struct recent *r)
+{
+    if (r->frozen == NULL || r->taken == r->taken_kept) {
+        return;
+    }
+    for (struct run *run = r->frozen->runs; run != NULL; run = run->after) {
+        run->at = run->kept;
+    }
+    r->taken = r->taken_kept;
+    heads_make(r);
+}
+
+void recent_release(struct recent *r)
+{
+    uint64_t end = generation_end(r, r->frozen);
+    r->merged = end > r->merged ? end : r->merged;
+    generation_free(r->frozen);
+    r->frozen = NULL;
+    heads_free(r);
+}
+
+struct recent_size recent_size(const struct recent *r)
+{
+    struct recent_size size = {.versions = r->active->version_count,
+                               .bytes = r->active->allocated,
+                               .active = r->active->used};
+    if (r->frozen != NULL) {
+        size.versions += r->frozen->version_count;
+        size.bytes += r->frozen->allocated;
+        size.frozen = r->frozen->version_count;
+    }
+    return size;
+}
