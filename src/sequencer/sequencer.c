@@ -23,10 +23,11 @@
 /* How often a batch that lost a race is run again before its requests fail. */
 #define RETRIES_MAX 100
 
-/* A batch takes off where so many requests are queued and the one before took so long to apply.
- * What is applied quickly had better gather while the disk is busy: each flight has its price. */
+/* A batch takes off, and does not wait for its commit, where its requests take so long to apply,
+ * each, lately. What is applied quickly had better gather while the disk is busy: a flight has its
+ * price. Behind another one it takes off with so many requests. */
+#define FLIGHT_NS_MIN       1000
 #define FLIGHT_REQUESTS_MIN 32
-#define FLIGHT_APPLY_US_MIN 500
 
 /* For how long nothing was run before the store is told that writes have ceased. */
 #define REST_MS 20
@@ -65,8 +66,8 @@ struct sequencer {
     struct flight flights[STORE_FLIGHTS_MAX]; /* served: batches submitted to the store, in order */
     unsigned flight_count;
     bool flight_ready;      /* one of them may be finished without waiting */
-    uint64_t apply_us;      /* what applying the last batch took */
-    uint64_t apply_us_min;  /* FLIGHT_APPLY_US_MIN, but in tests */
+    uint64_t apply_ns;      /* what applying a request takes, lately */
+    uint64_t apply_ns_min;  /* FLIGHT_NS_MIN, but in tests */
     bool in_run;            /* the store was told that writes follow each other */
     atomic_uint inside;     /* embedded: threads in sequencer_run */
     atomic_uint entered;    /* embedded: times that threads went in */
@@ -149,6 +150,17 @@ static int apply_all(struct coordinator *coordinator, struct request *first, str
     return 0;
 }
 
+/* A mean over some batches, in which a large one counts for more than a small one. */
+static void note_applied(struct sequencer *s, const struct request *first, uint64_t took_us)
+{
+    enum { KEPT = 1000 };
+    uint64_t count = 0;
+    for (const struct request *request = first; request != NULL; request = request->next) {
+        count++;
+    }
+    s->apply_ns = (s->apply_ns * KEPT + took_us * 1000) / (KEPT + count);
+}
+
 /* Requests run to be committed together: 0, or why they could not be; the list is then as
  * before. */
 static int run_together(struct sequencer *s, struct request *first, struct ls_error *error)
@@ -163,7 +175,7 @@ static int run_together(struct sequencer *s, struct request *first, struct ls_er
     uint64_t before_us = monotonic_us();
     rc = coordinator_commit(coordinator, error);
     s->batch_commit_us += monotonic_us() - before_us;
-    s->apply_us = before_us - begun_us;
+    note_applied(s, first, before_us - begun_us);
     return rc;
 }
 
@@ -330,7 +342,7 @@ int sequencer_open(struct sequencer **out, struct store *store, struct ls_error 
     }
     s->store = store;
     s->now_ns = wall_clock;
-    s->apply_us_min = FLIGHT_APPLY_US_MIN;
+    s->apply_ns_min = FLIGHT_NS_MIN;
     pthread_mutex_init(&s->mutex, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -384,7 +396,7 @@ void sequencer_set_time(struct sequencer *s, uint64_t (*now_ns)(void *context), 
 
 void sequencer_fly_always(struct sequencer *s)
 {
-    s->apply_us_min = 0;
+    s->apply_ns_min = 0;
 }
 
 /* ---- served ---- */
@@ -492,7 +504,7 @@ static bool launch_batch(struct sequencer *s)
     uint64_t before_us = monotonic_us();
     rc = rc < 0 ? rc : coordinator_submit(s->coordinator, on_flight, s, &error);
     uint64_t took_us = monotonic_us() - before_us;
-    s->apply_us = before_us - begun_us;
+    note_applied(s, batch.first, before_us - begun_us);
     if (rc < 0) {
         forget_steps(batch.first);
     }
@@ -532,7 +544,7 @@ static size_t enough(const struct sequencer *s)
     if (s->flight_count == 0) {
         return 1;
     }
-    bool may_follow = s->flight_count < STORE_FLIGHTS_MAX && s->apply_us >= s->apply_us_min;
+    bool may_follow = s->flight_count < STORE_FLIGHTS_MAX && s->apply_ns >= s->apply_ns_min;
     return may_follow ? FLIGHT_REQUESTS_MIN : SIZE_MAX;
 }
 
@@ -576,8 +588,7 @@ static bool serve_next(struct sequencer *s, bool *done)
         return false;
     } else {
         begin_run(s);
-        bool flies = s->queued.count >= FLIGHT_REQUESTS_MIN && s->apply_us >= s->apply_us_min;
-        *done = flies ? launch_batch(s) : serve_batch(s);
+        *done = s->apply_ns >= s->apply_ns_min ? launch_batch(s) : serve_batch(s);
     }
     return true;
 }

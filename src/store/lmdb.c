@@ -136,8 +136,7 @@ static void give_idle(struct lmdb_env *env, struct store_txn *txn)
     }
     pthread_mutex_unlock(&env->idle_lock);
     if (!keep) {
-        mdb_txn_abort(txn->mdb);
-        free(txn);
+        lmdb_free_reader(txn);
     }
 }
 
@@ -149,8 +148,10 @@ int lmdb_begin_read(struct lmdb_store *store, struct store_txn **out, struct ls_
     if (txn != NULL) {
         result = mdb_txn_renew(txn->mdb);
         if (result != 0) {
-            mdb_txn_abort(txn->mdb);
+            lmdb_free_reader(txn);
+            return lmdb_fail(error, result, env, "cannot begin to read");
         }
+        txn->looked = 0;
     } else {
         txn = calloc(1, sizeof *txn);
         if (txn == NULL) {
@@ -613,12 +614,12 @@ static void lmdb_wake_all(struct store *base)
 
 /* ---- the drivers ---- */
 
-#define LMDB_FUNCTIONS                                                                            \
-    .close = lmdb_close, .begin = lmdb_begin, .get = lmdb_get, .put = lmdb_put, .del = lmdb_del,  \
-    .room = lmdb_room, .scan = lmdb_scan, .next = lmdb_next, .drop = lmdb_drop,                   \
-    .scan_end = lmdb_scan_end, .commit = lmdb_commit, .abort = lmdb_abort, .number = lmdb_number, \
-    .submit = lmdb_submit, .finish = lmdb_finish, .earlier = lmdb_earlier, .count = lmdb_count,   \
-    .stat = lmdb_stat, .set_quota = lmdb_set_quota, .wake_word = lmdb_wake_word,                  \
+#define LMDB_FUNCTIONS                                                                             \
+    .close = lmdb_close, .begin = lmdb_begin, .get = lmdb_get, .put = lmdb_put, .del = lmdb_del,   \
+    .room = lmdb_room, .last = lmdb_last, .scan = lmdb_scan, .next = lmdb_next, .drop = lmdb_drop, \
+    .scan_end = lmdb_scan_end, .commit = lmdb_commit, .abort = lmdb_abort, .number = lmdb_number,  \
+    .submit = lmdb_submit, .finish = lmdb_finish, .earlier = lmdb_earlier, .count = lmdb_count,    \
+    .stat = lmdb_stat, .set_quota = lmdb_set_quota, .wake_word = lmdb_wake_word,                   \
     .wake_wait = lmdb_wake_wait, .wake_all = lmdb_wake_all, .run = lmdb_run
 
 const struct store_driver store_lmdb = {

@@ -154,6 +154,8 @@ struct store_txn {
     uint64_t room_in_flight; /* bytes that were promised to those in flight */
     uint64_t room_run;       /* how long the runs were that room_free counts; 0: not counted */
     uint64_t room_free;      /* pages */
+    MDB_cursor *lookers[LMDB_SLOTS];   /* of lmdb_last; a reader keeps them, to renew them */
+    unsigned looked;                   /* those that were opened or renewed, a bit each */
     MDB_cursor *appenders[LMDB_SLOTS]; /* opened with the first append, closed by LMDB */
     MDB_cursor
         *changers[LMDB_SLOTS]; /* likewise, for puts and deletes: near the last it is quick */
@@ -202,6 +204,10 @@ int lmdb_scan(struct store_txn *txn, ls_bytes from, ls_bytes to, bool backward,
 int lmdb_next(struct store_cursor *cursor, ls_bytes *key, ls_bytes *value, struct ls_error *error);
 int lmdb_drop(struct store_cursor *cursor, struct ls_error *error);
 void lmdb_scan_end(struct store_cursor *cursor);
+int lmdb_last(struct store_txn *txn, ls_bytes from, ls_bytes to, ls_bytes *key, ls_bytes *value,
+              struct ls_error *error);
+/* Ends a reader for good. */
+void lmdb_free_reader(struct store_txn *txn);
 
 /* lmdb_log.c. All but the first two and the last under the write lock. */
 void lmdb_log_init(struct lmdb_env *env);

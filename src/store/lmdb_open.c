@@ -215,8 +215,7 @@ static void env_free(struct lmdb_env *env)
     while (env->idle != NULL) {
         struct store_txn *txn = env->idle;
         env->idle = txn->next_idle;
-        mdb_txn_abort(txn->mdb);
-        free(txn);
+        lmdb_free_reader(txn);
     }
     if (env->mdb != NULL) {
         mdb_env_close(env->mdb);

@@ -80,15 +80,23 @@ int lmdb_scan(struct store_txn *txn, ls_bytes from, ls_bytes to, bool backward,
     return 0;
 }
 
-static MDB_val val_of_key(const struct key *key)
+static MDB_val val_of(ls_bytes bytes)
 {
-    return (MDB_val){.mv_size = key->size, .mv_data = (void *)(uintptr_t)key->data};
+    return (MDB_val){.mv_size = bytes.size, .mv_data = (void *)(uintptr_t)bytes.data};
 }
 
-/* Onto the last record below `bound`. */
-static int step_below(MDB_cursor *cursor, const struct key *bound, MDB_val *key, MDB_val *value)
+static MDB_val val_of_key(const struct key *key)
 {
-    *key = val_of_key(bound);
+    return val_of(key_bytes(key));
+}
+
+/* Onto the last record below `bound`; an empty one is the category's end. */
+static int step_below(MDB_cursor *cursor, ls_bytes bound, MDB_val *key, MDB_val *value)
+{
+    if (bound.size == 0) {
+        return mdb_cursor_get(cursor, key, value, MDB_LAST);
+    }
+    *key = val_of(bound);
     int result = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
     if (result == MDB_NOTFOUND) {
         return mdb_cursor_get(cursor, key, value, MDB_LAST);
@@ -103,15 +111,14 @@ static int first_step(struct store_cursor *cursor, MDB_val *key, MDB_val *value)
         *key = val_of_key(&cursor->from);
         return mdb_cursor_get(cursor->mdb, key, value, MDB_SET_RANGE);
     }
-    return cursor->has_end ? step_below(cursor->mdb, &cursor->to, key, value)
-                           : mdb_cursor_get(cursor->mdb, key, value, MDB_LAST);
+    return step_below(cursor->mdb, key_bytes(&cursor->to), key, value);
 }
 
 /* On from the key that it stood on, which may be gone, or there again. */
 static int step_from_key(struct store_cursor *cursor, MDB_val *key, MDB_val *value)
 {
     if (cursor->backward) {
-        return step_below(cursor->mdb, &cursor->at, key, value);
+        return step_below(cursor->mdb, key_bytes(&cursor->at), key, value);
     }
     *key = val_of_key(&cursor->at);
     int result = mdb_cursor_get(cursor->mdb, key, value, MDB_SET_RANGE);
@@ -204,4 +211,59 @@ void lmdb_scan_end(struct store_cursor *cursor)
         }
         free(cursor);
     }
+}
+
+/* ---- the last of a range ---- */
+
+/* The transaction's cursor for it: a reader's is there already, and only renewed. */
+static int looker(struct store_txn *txn, uint8_t slot, MDB_cursor **out)
+{
+    MDB_cursor **cursor = &txn->lookers[slot];
+    int result = 0;
+    if (*cursor == NULL) {
+        result = mdb_cursor_open(txn->mdb, txn->store->env->dbis[slot], cursor);
+    } else if ((txn->looked & 1u << slot) == 0) {
+        result = mdb_cursor_renew(txn->mdb, *cursor);
+    }
+    txn->looked |= 1u << slot;
+    *out = *cursor;
+    return result;
+}
+
+int lmdb_last(struct store_txn *txn, ls_bytes from, ls_bytes to, ls_bytes *key, ls_bytes *value,
+              struct ls_error *error)
+{
+    const struct lmdb_env *env = txn->store->env;
+    uint8_t slot = from.size == 0 ? LMDB_SLOT_NONE : lmdb_slot(*(const uint8_t *)from.data);
+    if (slot == LMDB_SLOT_NONE || to.size > KEY_SIZE_MAX) {
+        return error_set(error, LS_EKEY, 0, "the range is in no known category");
+    }
+    int code = lmdb_ground(txn, error);
+    if (code != 0) {
+        return code;
+    }
+    if (env->dbis[slot] == LMDB_DBI_NONE) {
+        return 0;
+    }
+    MDB_cursor *cursor;
+    MDB_val at, found;
+    int result = looker(txn, slot, &cursor);
+    result = result != 0 ? result : step_below(cursor, to, &at, &found);
+    if (result != 0) {
+        return result == MDB_NOTFOUND ? 0 : lmdb_fail(error, result, env, "cannot look");
+    }
+    *key = (ls_bytes){at.mv_data, at.mv_size};
+    *value = (ls_bytes){found.mv_data, found.mv_size};
+    return bytes_compare(*key, from) >= 0;
+}
+
+void lmdb_free_reader(struct store_txn *txn)
+{
+    for (int i = 0; i < LMDB_SLOTS; i++) {
+        if (txn->lookers[i] != NULL) {
+            mdb_cursor_close(txn->lookers[i]);
+        }
+    }
+    mdb_txn_abort(txn->mdb);
+    free(txn);
 }

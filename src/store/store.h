@@ -98,6 +98,9 @@ struct store_driver {
     /* 1: *key and *value are set; 0: the end; negative: an error. */
     int (*next)(struct store_cursor *cursor, ls_bytes *key, ls_bytes *value,
                 struct ls_error *error);
+    /* The last record of the range: as a backward scan's first. NULL: there is no quicker way. */
+    int (*last)(struct store_txn *txn, ls_bytes from, ls_bytes to, ls_bytes *key, ls_bytes *value,
+                struct ls_error *error);
     /* Deletes the record the cursor stands on (write transactions); the next call of next goes on
      * behind it. */
     int (*drop)(struct store_cursor *cursor, struct ls_error *error);
@@ -175,6 +178,23 @@ static inline void store_run(struct store *store, bool on)
     if (store->driver->run != NULL) {
         store->driver->run(store, on);
     }
+}
+
+/* The driver's `last`, or a scan where it has none. */
+static inline int store_last(struct store *store, struct store_txn *txn, ls_bytes from, ls_bytes to,
+                             ls_bytes *key, ls_bytes *value, struct ls_error *error)
+{
+    const struct store_driver *driver = store->driver;
+    struct store_cursor *cursor;
+    if (driver->last != NULL) {
+        return driver->last(txn, from, to, key, value, error);
+    }
+    int rc = driver->scan(txn, from, to, true, &cursor, error);
+    if (rc == 0) {
+        rc = driver->next(cursor, key, value, error);
+        driver->scan_end(cursor);
+    }
+    return rc;
 }
 
 #endif

@@ -47,7 +47,7 @@
 #define TXN_OPEN_MAX_DEFAULT 100000
 #define TXN_PARKED_MAX       100000 /* calls that wait at once, in this process */
 #ifndef TXN_RECENT_MAX              /* a test makes a server in which it is small */
-#define TXN_RECENT_MAX ((size_t)32 << 20)
+#define TXN_RECENT_MAX ((size_t)64 << 20)
 #endif
 
 enum txn_kind {

@@ -38,10 +38,8 @@ static int version_damaged(struct ls_error *error, ls_bytes key, const struct ls
 static int stored_read(struct coordinator *c, ls_bytes key, uint64_t timestamp, uint64_t *found,
                        struct version *out, struct ls_error *error)
 {
-    const struct store_driver *driver = coordinator_store(c)->driver;
     struct key from, to;
     struct store_txn *earlier;
-    struct store_cursor *cursor;
     ls_bytes at, value;
     int rc = key_version(&from, key, 0, error);
     rc = rc != 0 ? rc : coordinator_earlier(c, &earlier, error);
@@ -51,11 +49,8 @@ static int stored_read(struct coordinator *c, ls_bytes key, uint64_t timestamp, 
     memcpy(to.data, from.data, from.size);
     to.size = from.size;
     put_be64(to.data + to.size - 8, timestamp);
-    rc = driver->scan(earlier, key_bytes(&from), key_bytes(&to), true, &cursor, error);
-    if (rc != 0) {
-        return rc;
-    }
-    rc = driver->next(cursor, &at, &value, error);
+    rc = store_last(coordinator_store(c), earlier, key_bytes(&from), key_bytes(&to), &at, &value,
+                    error);
     if (rc > 0) {
         struct ls_error detail;
         *found = get_be64((const uint8_t *)at.data + at.size - 8);
@@ -63,7 +58,6 @@ static int stored_read(struct coordinator *c, ls_bytes key, uint64_t timestamp, 
             rc = version_damaged(error, key, &detail);
         }
     }
-    driver->scan_end(cursor);
     return rc;
 }
 
