@@ -29,6 +29,10 @@
 #define FLIGHT_NS_MIN       1000
 #define FLIGHT_REQUESTS_MIN 32
 
+/* What a batch of slow requests takes, about: while answers to some travel, and their clients think
+ * of more, others are applied. */
+#define FLIGHT_APPLY_NS UINT64_C(1000000)
+
 /* For how long nothing was run before the store is told that writes have ceased. */
 #define REST_MS 20
 
@@ -239,12 +243,25 @@ static void run_batch(struct sequencer *s, struct list *batch)
     run_one_by_one(s, batch->first);
 }
 
+static bool applies_slowly(const struct sequencer *s)
+{
+    return s->apply_ns >= s->apply_ns_min;
+}
+
+static size_t batch_requests_max(const struct sequencer *s)
+{
+    return s->started && s->apply_ns >= FLIGHT_NS_MIN
+               ? FLIGHT_APPLY_NS / s->apply_ns + FLIGHT_REQUESTS_MIN
+               : BATCH_REQUESTS_MAX;
+}
+
 /* Takes the next batch off the queue; the mutex is held. */
 static struct list take_batch(struct sequencer *s)
 {
     struct list batch = {0};
     size_t bytes = 0;
-    while (s->queued.first != NULL && batch.count < BATCH_REQUESTS_MAX) {
+    size_t requests_max = batch_requests_max(s);
+    while (s->queued.first != NULL && batch.count < requests_max) {
         struct request *request = s->queued.first;
         bytes += request_weight(request);
         if (batch.count > 0 && bytes > BATCH_BYTES_MAX) {
@@ -544,7 +561,7 @@ static size_t enough(const struct sequencer *s)
     if (s->flight_count == 0) {
         return 1;
     }
-    bool may_follow = s->flight_count < STORE_FLIGHTS_MAX && s->apply_ns >= s->apply_ns_min;
+    bool may_follow = s->flight_count < STORE_FLIGHTS_MAX && applies_slowly(s);
     return may_follow ? FLIGHT_REQUESTS_MIN : SIZE_MAX;
 }
 
@@ -588,7 +605,7 @@ static bool serve_next(struct sequencer *s, bool *done)
         return false;
     } else {
         begin_run(s);
-        *done = s->apply_ns >= s->apply_ns_min ? launch_batch(s) : serve_batch(s);
+        *done = applies_slowly(s) ? launch_batch(s) : serve_batch(s);
     }
     return true;
 }
