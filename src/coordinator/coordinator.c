@@ -488,6 +488,13 @@ int coordinator_apply(struct coordinator *c, struct request *request)
     return request->status;
 }
 
+void coordinator_approach(struct coordinator *c, const struct request *request)
+{
+    if (request->kind == REQUEST_EXTENSION && c->extended && c->extension->approach != NULL) {
+        c->extension->approach(c->extension->context, request);
+    }
+}
+
 bool coordinator_broken(const struct coordinator *c)
 {
     return c->broken;

@@ -145,6 +145,9 @@ static void fail(struct request *first, const struct ls_error *error)
 static int apply_all(struct coordinator *coordinator, struct request *first, struct ls_error *error)
 {
     for (struct request *request = first; request != NULL; request = request->next) {
+        if (request->next != NULL && request->next->next != NULL) {
+            coordinator_approach(coordinator, request->next->next);
+        }
         if (coordinator_apply(coordinator, request) < 0 && coordinator_broken(coordinator)) {
             *error = *request->error;
             coordinator_abort(coordinator);

@@ -69,7 +69,7 @@ struct lmdb_flight {
     void *context;
 };
 
-/* See lmdb_pipe.c. The mutex guards `first`, `count` and `stop`, and is held where a state changes
+/* See lmdb_pipe.c. The mutex guards `first`, `count`, `stop` and `send`, and is held where a state changes
  * up to FLIGHT_WRITTEN; the rest is the one thread's that commits ahead. */
 struct lmdb_pipe {
     pthread_mutex_t mutex;
@@ -79,6 +79,7 @@ struct lmdb_pipe {
     unsigned first;
     unsigned count;
     bool stop;
+    bool send; /* pages are to be sent to the disk, by a writer that has nothing else to do */
     unsigned thread_count;
     pthread_t threads[LMDB_WRITERS];
     struct lmdb_store *store; /* whose they are */
@@ -225,6 +226,8 @@ bool lmdb_log_has_room(const struct store_txn *txn, const struct redo_edit *edit
 int lmdb_log_flush(struct store_txn *txn, struct ls_error *error);
 /* After it: `result` is LMDB's, `number` the commit's. Returns what is to be answered. */
 int lmdb_log_committed(struct lmdb_env *env, bool logged, uint64_t number, int result);
+/* Begins to write the data file's changed pages to the disk. Any thread. */
+void lmdb_log_send(const struct lmdb_env *env);
 /* Ends the round that is this process's, if there is one: flushes the data file, then clears the
  * log. */
 int lmdb_log_end(struct lmdb_env *env, struct ls_error *error);
@@ -250,6 +253,8 @@ int lmdb_ground(struct store_txn *txn, struct ls_error *error);
 /* Whether a category has edits that LMDB does not have yet, as a transaction that is ahead sees it.
  */
 bool lmdb_is_pending(const struct store_txn *txn, uint8_t slot);
+/* Has a writer send what is in the page cache to the disk; false where there is none. */
+bool lmdb_pipe_send(struct lmdb_env *env);
 /* The vtable's. */
 int lmdb_submit(struct store_txn *txn, void (*notify)(void *context), void *context,
                 struct ls_error *error);

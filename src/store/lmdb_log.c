@@ -288,6 +288,11 @@ int lmdb_log_flush(struct store_txn *txn, struct ls_error *error)
     return result;
 }
 
+void lmdb_log_send(const struct lmdb_env *env)
+{
+    (void)sync_file_range(env->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 int lmdb_log_committed(struct lmdb_env *env, bool logged, uint64_t number, int result)
 {
     struct lmdb_log *log = &env->log;
@@ -300,7 +305,9 @@ int lmdb_log_committed(struct lmdb_env *env, bool logged, uint64_t number, int r
     }
     if (logged && log->pages - log->pages_sent > SEND_PAGES) {
         /* So that the flush at the end of the round finds little left to write. */
-        (void)sync_file_range(env->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+        if (!lmdb_pipe_send(env)) {
+            lmdb_log_send(env);
+        }
         log->pages_sent = log->pages;
     }
     if (!logged) {

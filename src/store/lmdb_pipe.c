@@ -57,6 +57,13 @@ static void *write_records(void *argument)
     pthread_mutex_lock(&pipe->mutex);
     for (;;) {
         struct lmdb_flight *flight = next_to_write(pipe);
+        if (flight == NULL && pipe->send) {
+            pipe->send = false;
+            pthread_mutex_unlock(&pipe->mutex);
+            lmdb_log_send(env);
+            pthread_mutex_lock(&pipe->mutex);
+            continue;
+        }
         if (flight == NULL) {
             if (pipe->stop) {
                 break;
@@ -94,6 +101,19 @@ static bool start_threads(struct lmdb_env *env)
         pipe->thread_count++;
     }
     return pipe->thread_count > 0;
+}
+
+bool lmdb_pipe_send(struct lmdb_env *env)
+{
+    struct lmdb_pipe *pipe = &env->pipe;
+    if (pipe->thread_count == 0) {
+        return false;
+    }
+    pthread_mutex_lock(&pipe->mutex);
+    pipe->send = true;
+    pthread_cond_signal(&pipe->queued);
+    pthread_mutex_unlock(&pipe->mutex);
+    return true;
 }
 
 void lmdb_pipe_close(struct lmdb_env *env)

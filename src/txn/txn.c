@@ -732,6 +732,7 @@ int txn_open(struct txn **out, struct sequencer *sequencer, const struct txn_opt
     pthread_mutex_init(&txn->lock, NULL);
     txn->extension = (struct extension){.context = txn,
                                         .begin = extension_begin,
+                                        .approach = txn_approach,
                                         .apply = extension_apply,
                                         .end = extension_end,
                                         .can_wait = extension_can_wait,
