@@ -141,13 +141,21 @@ static void fail(struct request *first, const struct ls_error *error)
     }
 }
 
+static void look_ahead(struct coordinator *coordinator, const struct request *next)
+{
+    if (next != NULL) {
+        coordinator_approach(coordinator, next, true);
+    }
+    if (next != NULL && next->next != NULL) {
+        coordinator_approach(coordinator, next->next, false);
+    }
+}
+
 /* Where it fails the transaction is over. */
 static int apply_all(struct coordinator *coordinator, struct request *first, struct ls_error *error)
 {
     for (struct request *request = first; request != NULL; request = request->next) {
-        if (request->next != NULL && request->next->next != NULL) {
-            coordinator_approach(coordinator, request->next->next);
-        }
+        look_ahead(coordinator, request->next);
         if (coordinator_apply(coordinator, request) < 0 && coordinator_broken(coordinator)) {
             *error = *request->error;
             coordinator_abort(coordinator);

@@ -422,12 +422,12 @@ int txn_run(struct txn *txn, struct coordinator *c, struct request *request)
     return rc;
 }
 
-void txn_approach(void *context, const struct request *request)
+void txn_approach(void *context, const struct request *request, bool next)
 {
     enum { FEW = 16 };
     const struct txn *txn = context;
     const struct txn_call *call = call_of(request);
     for (size_t i = 0; call->kind == TXN_RUN && i < call->op_count && i < FEW; i++) {
-        recent_prefetch(txn->recent, recent_hash(txn->recent, call->ops[i].key), false);
+        recent_prefetch(txn->recent, recent_hash(txn->recent, call->ops[i].key), next);
     }
 }

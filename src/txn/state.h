@@ -285,7 +285,7 @@ int txn_commit(struct txn *txn, struct coordinator *c, struct request *request);
 int txn_abort(struct txn *txn, struct coordinator *c, struct request *request);
 int txn_run(struct txn *txn, struct coordinator *c, struct request *request);
 /* The extension's; does something for a RUN. */
-void txn_approach(void *context, const struct request *request);
+void txn_approach(void *context, const struct request *request, bool next);
 int txn_get(struct txn *txn, struct coordinator *c, struct request *request);
 int txn_explain(struct txn *txn, struct coordinator *c, struct request *request);
 int txn_tick(struct txn *txn, struct coordinator *c, struct request *request);
