@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * memory WORK [--keys N] [--transactions N]: what memory alone charges for the work of shard.c. Of
- * an array of N cells, each one line of the cache, each transaction adds to two: "nanoseconds" where
- * the next one begins when the last has both its values, as calls on an engine do, "apart" where
- * the processor may go on to later ones meanwhile. Prints one line of JSON.
+ * an array of N cells, each one line of the cache, each transaction adds to two: "nanoseconds"
+ * where the next one begins when the last has both its values, as calls on an engine do, "apart"
+ * where the processor may go on to later ones meanwhile. Prints one line of JSON.
  */
 #include <inttypes.h>
 #include <stdio.h>

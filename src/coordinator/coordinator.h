@@ -73,7 +73,8 @@ struct extension {
     /* Before the first of its requests in a transaction. 0, or the transaction is aborted. */
     int (*begin)(void *context, struct coordinator *coordinator, struct ls_error *error);
     /* Looks at a request that is applied soon, or next, so that what it needs is on its way from
-     * memory by then; for each first soon, then next. Changes nothing. Within a transaction. NULL: not needed. */
+     * memory by then; for each first soon, then next. Changes nothing. Within a transaction. NULL:
+     * not needed. */
     void (*approach)(void *context, const struct request *request, bool next);
     /* The request's status; may set `parked`. */
     int (*apply)(void *context, struct coordinator *coordinator, struct request *request);

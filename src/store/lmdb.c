@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The LMDB driver: transactions, get, put, del, and the table of its functions. Opening is in
- * lmdb_open.c, commits in flight in lmdb_pipe.c, cursors in lmdb_scan.c, limits in lmdb_space.c, waking in wake.c, the order of
- * writers in turn.c.
+ * lmdb_open.c, commits in flight in lmdb_pipe.c, cursors in lmdb_scan.c, limits in lmdb_space.c,
+ * waking in wake.c, the order of writers in turn.c.
  *
  * What makes it quick: a read transaction is an old one renewed, with its slot in LMDB's table;
  * appends of one transaction share a cursor, which LMDB leaves standing on the last leaf.

@@ -69,8 +69,8 @@ struct lmdb_flight {
     void *context;
 };
 
-/* See lmdb_pipe.c. The mutex guards `first`, `count`, `stop` and `send`, and is held where a state changes
- * up to FLIGHT_WRITTEN; the rest is the one thread's that commits ahead. */
+/* See lmdb_pipe.c. The mutex guards `first`, `count`, `stop` and `send`, and is held where a state
+ * changes up to FLIGHT_WRITTEN; the rest is the one thread's that commits ahead. */
 struct lmdb_pipe {
     pthread_mutex_t mutex;
     pthread_cond_t queued;

@@ -162,7 +162,7 @@ def there_are_as_many_shards_and_bytes_as_allowed(given):
                                 "WILL", 1, f"key{timestamp}")
             if reply != b"LOCKED":
                 break
-            if timestamp < 500:
+            if timestamp < 300:
                 client.must("SHARD.WRITE", "b", timestamp, f"key{timestamp}", "VALUE", "x" * 999)
         refused(reply, "NOSPACE")
         assert info(client, "b")["memory"] <= 1 << 20, "it holds more than allowed"
