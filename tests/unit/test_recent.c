@@ -327,7 +327,7 @@ static void it_is_as_a_list_of_all_versions_would_have_it(void **state)
         struct trial *t = calloc(1, sizeof(*t));
         assert_non_null(t);
         t->random = seed;
-        t->r = open_recent(100 << seed % 6);
+        t->r = open_recent((size_t)100 << seed % 6);
         while (t->count < MOST / 4) {
             switch (draw(t, 8)) {
             case 0:
