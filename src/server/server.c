@@ -379,7 +379,8 @@ static int open_store(struct server *server, struct ls_error *error)
         const struct txn_options txn = {.shards = (unsigned)config->shards,
                                         .ttl_ms = config->txn_ttl,
                                         .open_max = config->txn_open_max,
-                                        .history_age_ms = config->txn_history_age};
+                                        .history_age_ms = config->txn_history_age,
+                                        .lives_on = true};
         rc = txn_open(&server->txns.txn, server->sequencer, &txn, error);
     }
     if (rc == 0) {

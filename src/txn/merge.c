@@ -337,7 +337,7 @@ void merge_found(struct txn *txn)
 {
     struct merging *merging = &txn->merging;
     *merging = (struct merging){0};
-    if (recent_size(txn->recent).active >= txn->recent_max / WHOLE_FRACTION) {
+    if (!txn->lives_on && recent_size(txn->recent).active >= txn->recent_max / WHOLE_FRACTION) {
         merging->whole = recent_freeze(txn->recent) == 0;
     }
 }

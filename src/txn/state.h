@@ -154,6 +154,7 @@ struct txn {
 
     struct recent *recent;
     size_t recent_max;      /* bytes of a generation */
+    bool lives_on;          /* see struct txn_options */
     uint64_t recent_merged; /* what `recent` knows of `merged` */
     struct merging merging;
     struct standing known, now;

@@ -708,6 +708,7 @@ int txn_open(struct txn **out, struct sequencer *sequencer, const struct txn_opt
     }
     txn->shard_count = options->shards != 0 ? options->shards : TXN_SHARDS_DEFAULT;
     txn->seed = options->seed;
+    txn->lives_on = options->lives_on;
     txn->recent_max = options->recent_max != 0 ? options->recent_max : TXN_RECENT_MAX;
     int rc = index_open(&txn->index, txn->shard_count, txn->seed, error);
     if (rc != 0) {
