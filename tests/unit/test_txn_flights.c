@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transactions in batches whose commits are not waited for, over a store in a directory: each builds
- * on those before it that are not durable yet, and where the log cannot be written, all that were in
- * flight run again, and what they had left in memory is forgotten.
+ * Transactions in batches whose commits are not waited for, over a store in a directory: each
+ * builds on those before it that are not durable yet, and where the log cannot be written, all
+ * that were in flight run again, and what they had left in memory is forgotten.
  */
 #include <errno.h>
 #include <semaphore.h>
