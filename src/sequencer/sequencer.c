@@ -151,10 +151,20 @@ static void look_ahead(struct coordinator *coordinator, const struct request *ne
     }
 }
 
-/* Where it fails the transaction is over. */
-static int apply_all(struct coordinator *coordinator, struct request *first, struct ls_error *error)
+/* A mean over some batches, in which a large one counts for more than a small one. */
+static void note_applied(struct sequencer *s, uint64_t count, uint64_t took_us)
 {
-    for (struct request *request = first; request != NULL; request = request->next) {
+    enum { KEPT = 1000 };
+    s->apply_ns = (s->apply_ns * KEPT + took_us * 1000) / (KEPT + count);
+}
+
+/* Where it fails the transaction is over. */
+static int apply_all(struct sequencer *s, struct request *first, struct ls_error *error)
+{
+    struct coordinator *coordinator = s->coordinator;
+    uint64_t begun_us = monotonic_us();
+    uint64_t count = 0;
+    for (struct request *request = first; request != NULL; request = request->next, count++) {
         look_ahead(coordinator, request->next);
         if (coordinator_apply(coordinator, request) < 0 && coordinator_broken(coordinator)) {
             *error = *request->error;
@@ -162,18 +172,8 @@ static int apply_all(struct coordinator *coordinator, struct request *first, str
             return error->code;
         }
     }
+    note_applied(s, count, monotonic_us() - begun_us);
     return 0;
-}
-
-/* A mean over some batches, in which a large one counts for more than a small one. */
-static void note_applied(struct sequencer *s, const struct request *first, uint64_t took_us)
-{
-    enum { KEPT = 1000 };
-    uint64_t count = 0;
-    for (const struct request *request = first; request != NULL; request = request->next) {
-        count++;
-    }
-    s->apply_ns = (s->apply_ns * KEPT + took_us * 1000) / (KEPT + count);
 }
 
 /* Requests run to be committed together: 0, or why they could not be; the list is then as
@@ -181,16 +181,14 @@ static void note_applied(struct sequencer *s, const struct request *first, uint6
 static int run_together(struct sequencer *s, struct request *first, struct ls_error *error)
 {
     struct coordinator *coordinator = s->coordinator;
-    uint64_t begun_us = monotonic_us();
     int rc = coordinator_begin(coordinator, s->now_ns(s->now_context), error);
-    rc = rc < 0 ? rc : apply_all(coordinator, first, error);
+    rc = rc < 0 ? rc : apply_all(s, first, error);
     if (rc < 0) {
         return rc;
     }
     uint64_t before_us = monotonic_us();
     rc = coordinator_commit(coordinator, error);
     s->batch_commit_us += monotonic_us() - before_us;
-    note_applied(s, first, before_us - begun_us);
     return rc;
 }
 
@@ -261,8 +259,8 @@ static bool applies_slowly(const struct sequencer *s)
 
 static size_t batch_requests_max(const struct sequencer *s)
 {
-    return s->started && s->apply_ns >= FLIGHT_NS_MIN
-               ? FLIGHT_APPLY_NS / s->apply_ns + FLIGHT_REQUESTS_MIN
+    return s->started && applies_slowly(s)
+               ? FLIGHT_APPLY_NS / (s->apply_ns + 1) + FLIGHT_REQUESTS_MIN
                : BATCH_REQUESTS_MAX;
 }
 
@@ -526,13 +524,11 @@ static bool launch_batch(struct sequencer *s)
     struct ls_error error;
     pthread_mutex_unlock(&s->mutex);
     mark_steps(batch.first);
-    uint64_t begun_us = monotonic_us();
     int rc = coordinator_begin_ahead(s->coordinator, s->now_ns(s->now_context), &error);
-    rc = rc < 0 ? rc : apply_all(s->coordinator, batch.first, &error);
+    rc = rc < 0 ? rc : apply_all(s, batch.first, &error);
     uint64_t before_us = monotonic_us();
     rc = rc < 0 ? rc : coordinator_submit(s->coordinator, on_flight, s, &error);
     uint64_t took_us = monotonic_us() - before_us;
-    note_applied(s, batch.first, before_us - begun_us);
     if (rc < 0) {
         forget_steps(batch.first);
     }
