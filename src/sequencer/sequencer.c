@@ -26,7 +26,7 @@
 /* A batch takes off, and does not wait for its commit, where its requests take so long to apply,
  * each, lately. What is applied quickly had better gather while the disk is busy: a flight has its
  * price. Behind another one it takes off with so many requests. */
-#define FLIGHT_NS_MIN       1000
+#define FLIGHT_NS_MIN       2000
 #define FLIGHT_REQUESTS_MIN 32
 
 /* What a batch of slow requests takes, about: while answers to some travel, and their clients think
@@ -162,17 +162,24 @@ static void note_applied(struct sequencer *s, uint64_t count, uint64_t took_us)
 static int apply_all(struct sequencer *s, struct request *first, struct ls_error *error)
 {
     struct coordinator *coordinator = s->coordinator;
-    uint64_t begun_us = monotonic_us();
-    uint64_t count = 0;
-    for (struct request *request = first; request != NULL; request = request->next, count++) {
+    uint64_t begun_us = 0;
+    uint64_t count = 0; /* without the first, which finds everything cold */
+    for (struct request *request = first; request != NULL; request = request->next) {
         look_ahead(coordinator, request->next);
         if (coordinator_apply(coordinator, request) < 0 && coordinator_broken(coordinator)) {
             *error = *request->error;
             coordinator_abort(coordinator);
             return error->code;
         }
+        if (request != first) {
+            count++;
+        } else if (request->next != NULL) {
+            begun_us = monotonic_us();
+        }
     }
-    note_applied(s, count, monotonic_us() - begun_us);
+    if (count > 0) {
+        note_applied(s, count, monotonic_us() - begun_us);
+    }
     return 0;
 }
 
