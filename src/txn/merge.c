@@ -376,6 +376,9 @@ void merge_tick(struct txn *txn, uint64_t now_ms)
     struct merging *merging = &txn->merging;
     merging->idle = merging->wrote_ms + IDLE_MS <= now_ms;
     merging->pause = 0;
+    if (merging->idle) {
+        recent_rest(txn->recent);
+    }
 }
 
 bool merge_is_due(const struct txn *txn)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Recent versions in memory. Memory is taken in chunks and given back by the generation, so a
- * version costs no allocation. While a generation grows its keys are sorted in runs, a little at a
+ * version costs no allocation; the next generation takes what the last one had, since memory fresh
+ * from the system is dear. While a generation grows its keys are sorted in runs, a little at a
  * time; moving it merges the runs, so that nothing ever sorts it as a whole.
  */
 #include "txn/recent.h"
@@ -19,7 +20,10 @@
 #define BUCKETS_GROW  8 /* so few times that spreading them out anew is of no weight */
 
 /* What a key takes beside its memory in a chunk: its places in a run and among the buckets. */
-#define KEY_PLACES 16
+#define KEY_PLACES 24
+
+/* How many keys are fetched from memory before they are moved. */
+#define AHEAD 8
 
 struct chunk {
     struct chunk *before;
@@ -27,16 +31,33 @@ struct chunk {
     _Alignas(8) uint8_t data[];
 };
 
-/* Keys as they came; in byte order once it is sorted. */
+/* A key, and the bytes behind those that all keys share. */
+struct place {
+    uint64_t word;
+    struct recent_key *key;
+};
+
+/* Keys as they came; in byte order, and with their words, once it is sorted. */
 struct run {
     struct run *before, *after;
     size_t count;
     bool sorted;
-    size_t at, kept; /* the next to be taken; where that begins again */
-    struct recent_key *keys[RUN_KEYS];
+    size_t shared;   /* by all keys when the words were taken */
+    size_t at, kept; /* the next that leaves; where that begins again */
+    struct place places[RUN_KEYS];
+};
+
+/* Of generations that are no more. The buckets are not cleared. */
+struct spare {
+    struct chunk *chunks; /* of CHUNK_MAX */
+    struct run *runs;     /* by `after` */
+    struct recent_key **buckets;
+    size_t bucket_count;
+    size_t allocated;
 };
 
 struct generation {
+    struct spare *spare;
     uint64_t first; /* sequence */
     uint64_t base;  /* what lies elsewhere, and is older, has no timestamp above */
     struct chunk *chunks;
@@ -50,10 +71,16 @@ struct generation {
     size_t shared; /* bytes that all keys begin with */
 };
 
-/* A run that is being merged, by the bytes behind the shared ones of its next key. */
+/* A run that is being merged, by the word of its next key. */
 struct head {
     uint64_t word;
     struct run *run;
+};
+
+/* A key that left the heap, to be taken soon. */
+struct ahead {
+    struct run *run;
+    struct recent_key *key;
 };
 
 /* How to take back one version. */
@@ -78,7 +105,10 @@ struct recent {
     size_t undo_count, undo_max;
     struct head *heads;
     size_t head_count;
+    struct ahead ahead[AHEAD]; /* a ring */
+    size_t ahead_at, ahead_count;
     size_t taken, taken_kept;
+    struct spare spare;
 };
 
 /* ---- memory ---- */
@@ -104,18 +134,77 @@ static void memory_give(void *memory, size_t size)
     }
 }
 
-static void generation_free(struct generation *g)
+static void chunk_give(struct chunk *chunk)
 {
-    for (struct chunk *chunk = g->chunks, *before; chunk != NULL; chunk = before) {
+    memory_give(chunk, sizeof(*chunk) + chunk->size);
+}
+
+static void buckets_give(struct recent_key **buckets, size_t count)
+{
+    memory_give(buckets, count * sizeof(struct recent_key *));
+}
+
+static void spare_free(struct spare *spare)
+{
+    for (struct chunk *chunk = spare->chunks, *before; chunk != NULL; chunk = before) {
         before = chunk->before;
-        memory_give(chunk, sizeof(*chunk) + chunk->size);
+        chunk_give(chunk);
     }
-    for (struct run *run = g->runs, *after; run != NULL; run = after) {
+    for (struct run *run = spare->runs, *after; run != NULL; run = after) {
         after = run->after;
         free(run);
     }
-    memory_give(g->buckets, g->bucket_count * sizeof(struct recent_key *));
-    *g = (struct generation){0};
+    buckets_give(spare->buckets, spare->bucket_count);
+    *spare = (struct spare){0};
+}
+
+/* Leaves what it had to those that follow. */
+static void generation_free(struct generation *g)
+{
+    struct spare *spare = g->spare;
+    for (struct chunk *chunk = g->chunks, *before; chunk != NULL; chunk = before) {
+        before = chunk->before;
+        if (chunk->size == CHUNK_MAX) {
+            chunk->before = spare->chunks;
+            spare->chunks = chunk;
+            spare->allocated += chunk->size;
+        } else {
+            chunk_give(chunk);
+        }
+    }
+    if (g->last_run != NULL) {
+        g->last_run->after = spare->runs;
+        spare->runs = g->runs;
+        spare->allocated += g->run_count * sizeof(struct run);
+    }
+    if (g->bucket_count > spare->bucket_count) {
+        spare->allocated += (g->bucket_count - spare->bucket_count) * sizeof(struct recent_key *);
+        buckets_give(spare->buckets, spare->bucket_count);
+        spare->buckets = g->buckets;
+        spare->bucket_count = g->bucket_count;
+    } else {
+        buckets_give(g->buckets, g->bucket_count);
+    }
+    *g = (struct generation){.spare = spare};
+}
+
+static struct chunk *chunk_new(struct generation *g, size_t size)
+{
+    struct spare *spare = g->spare;
+    struct chunk *chunk = spare->chunks;
+    if (chunk != NULL && size <= CHUNK_MAX) {
+        spare->chunks = chunk->before;
+        spare->allocated -= chunk->size;
+        return chunk;
+    }
+    size_t room = g->chunks == NULL ? CHUNK_FIRST : 2 * g->chunks->size;
+    room = room > CHUNK_MAX ? CHUNK_MAX : room;
+    room = room < size ? size : room;
+    chunk = memory_take(sizeof(*chunk) + room);
+    if (chunk != NULL) {
+        chunk->size = room;
+    }
+    return chunk;
 }
 
 static void *chunk_take(struct generation *g, size_t size)
@@ -123,17 +212,14 @@ static void *chunk_take(struct generation *g, size_t size)
     struct chunk *chunk = g->chunks;
     size = (size + 7) & ~(size_t)7;
     if (chunk == NULL || chunk->size - chunk->used < size) {
-        size_t room = chunk == NULL ? CHUNK_FIRST : 2 * chunk->size;
-        room = room > CHUNK_MAX ? CHUNK_MAX : room;
-        room = room < size ? size : room;
-        struct chunk *next = memory_take(sizeof(*next) + room);
+        struct chunk *next = chunk_new(g, size);
         if (next == NULL) {
             return NULL;
         }
         next->before = chunk;
-        next->size = room;
+        next->used = 0;
         g->chunks = chunk = next;
-        g->allocated += room;
+        g->allocated += chunk->size;
     }
     void *out = chunk->data + chunk->used;
     chunk->used += size;
@@ -147,7 +233,7 @@ static void chunk_back(struct generation *g, struct chunk *chunk, size_t used)
     while (g->chunks != chunk) {
         struct chunk *before = g->chunks->before;
         g->allocated -= g->chunks->size;
-        memory_give(g->chunks, sizeof(*g->chunks) + g->chunks->size);
+        chunk_give(g->chunks);
         g->chunks = before;
     }
     if (chunk != NULL) {
@@ -163,6 +249,7 @@ int recent_open(struct recent **out, uint64_t seed, size_t size_max)
     }
     r->seed = seed;
     r->size_max = size_max;
+    r->generations[0].spare = r->generations[1].spare = &r->spare;
     r->active = &r->generations[0];
     *out = r;
     return 0;
@@ -172,7 +259,7 @@ static void heads_free(struct recent *r)
 {
     free(r->heads);
     r->heads = NULL;
-    r->head_count = 0;
+    r->head_count = r->ahead_count = 0;
     r->taken = r->taken_kept = 0;
 }
 
@@ -183,9 +270,15 @@ void recent_close(struct recent *r)
     }
     generation_free(&r->generations[0]);
     generation_free(&r->generations[1]);
+    spare_free(&r->spare);
     heads_free(r);
     free(r->undo);
     free(r);
+}
+
+void recent_rest(struct recent *r)
+{
+    spare_free(&r->spare);
 }
 
 void recent_reset(struct recent *r, uint64_t next, uint64_t high)
@@ -227,10 +320,28 @@ static struct recent_key *key_find(const struct generation *g, ls_bytes name, ui
     return key;
 }
 
+/* Those of the generation before; false where it left none. */
+static bool inherit_buckets(struct generation *g)
+{
+    struct spare *spare = g->spare;
+    if (spare->bucket_count == 0) {
+        return false;
+    }
+    size_t size = spare->bucket_count * sizeof(struct recent_key *);
+    memset(spare->buckets, 0, size);
+    g->buckets = spare->buckets;
+    g->bucket_count = spare->bucket_count;
+    g->allocated += size;
+    spare->buckets = NULL;
+    spare->bucket_count = 0;
+    spare->allocated -= size;
+    return true;
+}
+
 /* Without memory the chains grow longer, but for the first. */
 static int spread(struct generation *g)
 {
-    if (g->key_count < g->bucket_count) {
+    if (g->key_count < g->bucket_count || (g->bucket_count == 0 && inherit_buckets(g))) {
         return 0;
     }
     size_t count = g->bucket_count == 0 ? BUCKETS_FIRST : BUCKETS_GROW * g->bucket_count;
@@ -246,7 +357,7 @@ static int spread(struct generation *g)
             *bucket = key;
         }
     }
-    memory_give(g->buckets, g->bucket_count * sizeof(struct recent_key *));
+    buckets_give(g->buckets, g->bucket_count);
     g->allocated += (count - g->bucket_count) * sizeof(struct recent_key *);
     g->buckets = buckets;
     g->bucket_count = count;
@@ -259,8 +370,11 @@ static int reserve_run(struct generation *g)
     if (g->last_run != NULL && g->last_run->count < RUN_KEYS) {
         return 0;
     }
-    struct run *run = malloc(sizeof(*run));
-    if (run == NULL) {
+    struct run *run = g->spare->runs;
+    if (run != NULL) {
+        g->spare->runs = run->after;
+        g->spare->allocated -= sizeof(*run);
+    } else if ((run = malloc(sizeof(*run))) == NULL) {
         return LS_ENOMEM;
     }
     run->before = g->last_run;
@@ -322,7 +436,7 @@ static void key_link(struct generation *g, struct recent_key *key)
     key->next = *bucket;
     *bucket = key;
     share(g, key);
-    g->last_run->keys[g->last_run->count++] = key;
+    g->last_run->places[g->last_run->count++].key = key;
     g->key_count++;
     g->used += KEY_PLACES;
 }
@@ -442,14 +556,9 @@ static int key_compare(const struct recent_key *a, const struct recent_key *b)
     return bytes_compare(bytes_of(a->name, a->size), bytes_of(b->name, b->size));
 }
 
-struct sorting {
-    uint64_t word;
-    struct recent_key *key;
-};
-
-static int sorting_compare(const void *a, const void *b)
+static int place_compare(const void *a, const void *b)
 {
-    const struct sorting *left = a, *right = b;
+    const struct place *left = a, *right = b;
     if (left->word != right->word) {
         return left->word < right->word ? -1 : 1;
     }
@@ -458,14 +567,11 @@ static int sorting_compare(const void *a, const void *b)
 
 static void run_sort(const struct generation *g, struct run *run)
 {
-    struct sorting sorting[RUN_KEYS];
     for (size_t i = 0; i < run->count; i++) {
-        sorting[i] = (struct sorting){word_of(g, run->keys[i]), run->keys[i]};
+        run->places[i].word = word_of(g, run->places[i].key);
     }
-    qsort(sorting, run->count, sizeof(sorting[0]), sorting_compare);
-    for (size_t i = 0; i < run->count; i++) {
-        run->keys[i] = sorting[i].key;
-    }
+    qsort(run->places, run->count, sizeof(run->places[0]), place_compare);
+    run->shared = g->shared;
     run->sorted = true;
 }
 
@@ -584,12 +690,24 @@ uint64_t recent_frozen_end(const struct recent *r)
     return r->active->first;
 }
 
+/* The next key of a run that has one. */
+static struct recent_key *run_key(const struct run *run)
+{
+    return run->places[run->at].key;
+}
+
+/* Its word; keys that came after the run was sorted may have made the shared part shorter. */
+static uint64_t run_word(const struct generation *g, const struct run *run)
+{
+    return run->shared == g->shared ? run->places[run->at].word : word_of(g, run_key(run));
+}
+
 static bool head_less(const struct head *a, const struct head *b)
 {
     if (a->word != b->word) {
         return a->word < b->word;
     }
-    return key_compare(a->run->keys[a->run->at], b->run->keys[b->run->at]) < 0;
+    return key_compare(run_key(a->run), run_key(b->run)) < 0;
 }
 
 static void sift_down(struct recent *r, size_t at)
@@ -619,7 +737,7 @@ static void heads_make(struct recent *r)
     r->head_count = 0;
     for (struct run *run = r->frozen->runs; run != NULL; run = run->after) {
         if (run->at < run->count) {
-            r->heads[r->head_count++] = (struct head){word_of(r->frozen, run->keys[run->at]), run};
+            r->heads[r->head_count++] = (struct head){run_word(r->frozen, run), run};
         }
     }
     for (size_t i = r->head_count / 2; i-- > 0;) {
@@ -641,39 +759,65 @@ int recent_freeze(struct recent *r)
         }
     }
     r->heads = heads;
+    r->ahead_count = 0;
     r->taken = r->taken_kept = 0;
     r->frozen = g;
     r->active = g == &r->generations[0] ? &r->generations[1] : &r->generations[0];
-    *r->active = (struct generation){.first = r->next, .base = r->high};
+    r->active->first = r->next;
+    r->active->base = r->high;
     heads_make(r);
     return 0;
 }
 
-const struct recent_key *recent_peek(struct recent *r)
-{
-    if (r->frozen == NULL || r->head_count == 0) {
-        return NULL;
-    }
-    const struct run *run = r->heads[0].run;
-    return run->keys[run->at];
-}
-
-void recent_take(struct recent *r)
+static struct ahead heap_take(struct recent *r)
 {
     struct run *run = r->heads[0].run;
+    struct ahead out = {run, run_key(run)};
     run->at++;
-    r->taken++;
     if (run->at < run->count) {
-        r->heads[0].word = word_of(r->frozen, run->keys[run->at]);
-        if (run->at + 1 < run->count) {
-            __builtin_prefetch(run->keys[run->at + 1]);
-        }
+        r->heads[0].word = run_word(r->frozen, run);
     } else {
         r->heads[0] = r->heads[--r->head_count];
     }
     if (r->head_count > 0) {
         sift_down(r, 0);
     }
+    return out;
+}
+
+static struct ahead *ahead_at(struct recent *r, size_t index)
+{
+    return &r->ahead[(r->ahead_at + index) % AHEAD];
+}
+
+/* Has keys fetched from memory some steps before they are taken, and their versions when half of
+ * the steps are left. */
+static void look_ahead(struct recent *r)
+{
+    while (r->ahead_count < AHEAD && r->head_count > 0) {
+        struct ahead next = heap_take(r);
+        __builtin_prefetch(next.key);
+        *ahead_at(r, r->ahead_count++) = next;
+    }
+    if (r->ahead_count > AHEAD / 2) {
+        __builtin_prefetch(ahead_at(r, AHEAD / 2)->key->newest);
+    }
+}
+
+const struct recent_key *recent_peek(struct recent *r)
+{
+    if (r->frozen == NULL) {
+        return NULL;
+    }
+    look_ahead(r);
+    return r->ahead_count > 0 ? ahead_at(r, 0)->key : NULL;
+}
+
+void recent_take(struct recent *r)
+{
+    r->ahead_at = (r->ahead_at + 1) % AHEAD;
+    r->ahead_count--;
+    r->taken++;
 }
 
 void recent_taken(struct recent *r)
@@ -683,6 +827,9 @@ void recent_taken(struct recent *r)
     }
     for (struct run *run = r->frozen->runs; run != NULL; run = run->after) {
         run->kept = run->at;
+    }
+    for (size_t i = 0; i < r->ahead_count; i++) {
+        ahead_at(r, i)->run->kept--;
     }
     r->taken_kept = r->taken;
 }
@@ -695,6 +842,7 @@ void recent_take_again(struct recent *r)
     for (struct run *run = r->frozen->runs; run != NULL; run = run->after) {
         run->at = run->kept;
     }
+    r->ahead_count = 0;
     r->taken = r->taken_kept;
     heads_make(r);
 }
@@ -711,7 +859,7 @@ void recent_release(struct recent *r)
 struct recent_size recent_size(const struct recent *r)
 {
     struct recent_size size = {.versions = r->active->version_count,
-                               .bytes = r->active->allocated,
+                               .bytes = r->active->allocated + r->spare.allocated,
                                .active = r->active->used};
     if (r->frozen != NULL) {
         size.versions += r->frozen->version_count;

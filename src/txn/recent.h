@@ -55,6 +55,8 @@ struct recent;
 /* `size_max`: bytes of versions and keys at which the active generation is full. */
 int recent_open(struct recent **out, uint64_t seed, size_t size_max);
 void recent_close(struct recent *recent);
+/* Gives back the memory that is kept for generations to come. */
+void recent_rest(struct recent *recent);
 
 /* Forgets all. The next sequence is `next`, and all below it is in the store, where no timestamp is
  * above `high`. */
@@ -111,7 +113,7 @@ void recent_release(struct recent *recent);
 struct recent_size {
     uint64_t versions; /* in both generations */
     uint64_t frozen;   /* of them, in the frozen one */
-    uint64_t bytes;    /* of memory */
+    uint64_t bytes;    /* of memory, with what is kept for generations to come */
     uint64_t active;   /* bytes of versions and keys in the active one */
 };
 struct recent_size recent_size(const struct recent *recent);

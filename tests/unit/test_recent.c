@@ -94,6 +94,7 @@ static void what_others_moved_is_not_looked_at(void **state)
     assert_false(recent_has_below(r, text("a"), 55));
     recent_drop(r, 103);
     expect(r, "a", UINT64_MAX, NULL, false);
+    recent_rest(r);
     assert_int_equal(recent_size(r).bytes, 0);
     recent_close(r);
 }
@@ -127,6 +128,7 @@ static void all_of_a_generation_comes_in_byte_order(void **state)
     assert_int_equal(recent_freeze(r), 0);
     uint8_t last[32];
     size_t last_size = 0, count = 0;
+    const struct recent_key *kept = NULL;
     for (const struct recent_key *key; (key = recent_peek(r)) != NULL; count++) {
         assert_true(bytes_compare(bytes_of(last, last_size), bytes_of(key->name, key->size)) < 0);
         memcpy(last, key->name, key->size);
@@ -134,14 +136,43 @@ static void all_of_a_generation_comes_in_byte_order(void **state)
         recent_take(r);
         if (count == KEYS / 4) {
             recent_taken(r);
+            kept = recent_peek(r);
         } else if (count == KEYS / 3) { /* once */
             recent_take_again(r);
+            assert_ptr_equal(recent_peek(r), kept);
             last_size = 0;
             count = KEYS / 2;
         }
     }
     assert_true(count > KEYS / 2);
     recent_release(r);
+    recent_rest(r);
+    assert_int_equal(recent_size(r).bytes, 0);
+    recent_close(r);
+}
+
+static void memory_is_used_again_until_there_is_rest(void **state)
+{
+    enum { GENERATIONS = 5, KEYS = 30000 };
+    struct recent *r = open_recent((size_t)64 << 20);
+    size_t most = 0;
+    (void)state;
+    for (unsigned i = 0; i < GENERATIONS * KEYS; i++) {
+        char name[32];
+        int size = snprintf(name, sizeof(name), "%u", i);
+        ls_bytes key = bytes_of(name, (size_t)size);
+        assert_int_equal(recent_add(r, i, i + 1, key, key, false), 0);
+        recent_keep(r);
+        if (i % KEYS == KEYS - 1) {
+            size_t bytes = recent_size(r).bytes;
+            assert_true(most == 0 || bytes <= most + most / 4);
+            most = most > 0 ? most : bytes;
+            assert_int_equal(recent_freeze(r), 0);
+            recent_release(r);
+            assert_true(recent_size(r).bytes > most / 2);
+        }
+    }
+    recent_rest(r);
     assert_int_equal(recent_size(r).bytes, 0);
     recent_close(r);
 }
@@ -354,6 +385,7 @@ int main(void)
         cmocka_unit_test(what_others_moved_is_not_looked_at),
         cmocka_unit_test(what_was_there_before_the_first_may_be_newer),
         cmocka_unit_test(all_of_a_generation_comes_in_byte_order),
+        cmocka_unit_test(memory_is_used_again_until_there_is_rest),
         cmocka_unit_test(a_large_value_is_kept),
         cmocka_unit_test(it_is_as_a_list_of_all_versions_would_have_it),
     };
