@@ -44,27 +44,27 @@ MUTATIONS = {
         "*out = epoch.value[0];"),
     # durability
     "reply_before_the_flush": (
-        "src/sequencer/sequencer.c",
+        "src/sequencer/batch.c",
         "    rc = coordinator_commit(coordinator, error);",
         "    s->done.first = first;\n    rc = coordinator_commit(coordinator, error);\n"
         "    s->done.first = NULL;"),
     "reply_whatever_the_flush_says": (
-        "src/sequencer/sequencer.c",
+        "src/sequencer/batch.c",
         "rc = coordinator_commit(coordinator, error);",
         "(void)coordinator_commit(coordinator, error);"),
     "lost_race_is_a_success": (
-        "src/sequencer/sequencer.c",
+        "src/sequencer/batch.c",
         "        if (rc != LS_ERETRY || races++ == RETRIES_MAX) {",
         "        if (rc == LS_ERETRY) {\n            return 0;\n        }\n"
         "        if (races++ == RETRIES_MAX || rc < 0) {"),
     "half_a_batch": (
-        "src/sequencer/sequencer.c",
+        "src/sequencer/batch.c",
         "if (coordinator_apply(coordinator, request) < 0 && coordinator_broken(coordinator)) {",
         "if (request != first && request->next == NULL) {\n            break;\n        }\n"
         "        if (coordinator_apply(coordinator, request) < 0 && "
         "coordinator_broken(coordinator)) {"),
     "answers_out_of_order": (
-        "src/sequencer/sequencer.c",
+        "src/sequencer/batch.c",
         "            list_push(&done, request);\n",
         "            request->next = done.first;\n            done.first = request;\n"
         "            done.last = done.last == NULL ? request : done.last;\n"
