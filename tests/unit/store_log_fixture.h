@@ -1,47 +1,12 @@
-/* What the tests of the redo log behind a store share: a directory, transactions whose outcome can
- * be told, what the log holds, and children. */
+/* What the tests of the redo log behind a store share: transactions whose outcome can be told, and
+ * what the log holds. */
 #ifndef LS_TESTS_STORE_LOG_FIXTURE_H
 #define LS_TESTS_STORE_LOG_FIXTURE_H
 
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 
 #include "store/redo.h"
-#include "store_fixture.h"
-
-/* ---- stores ---- */
-
-struct fixture {
-    char scratch[SCRATCH_SIZE];
-    char directory[SCRATCH_SIZE + 16];
-};
-
-static inline int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    assert_non_null(f);
-    scratch_make(f->scratch);
-    snprintf(f->directory, sizeof f->directory, "%s/store", f->scratch);
-    *state = f;
-    return 0;
-}
-
-static inline int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    scratch_remove(f->scratch);
-    free(f);
-    return 0;
-}
-
-static inline struct store *opened_with(const char *directory, struct store_options options)
-{
-    struct ls_error error = {0};
-    struct store *store = NULL;
-    assert_ok(store_open(&store, directory, &options, &error));
-    return store;
-}
+#include "store_directory_fixture.h"
 
 static inline struct store *opened(const char *directory)
 {
@@ -136,25 +101,6 @@ static inline bool has_file(const char *directory, const char *name)
     char path[2 * SCRATCH_SIZE];
     snprintf(path, sizeof path, "%s/%s", directory, name);
     return access(path, F_OK) == 0;
-}
-
-/* ---- processes and directories ---- */
-
-static inline pid_t new_child(void)
-{
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-    }
-    return child;
-}
-
-static inline int end_of(pid_t child)
-{
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 static inline void die(void)

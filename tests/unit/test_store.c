@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The contract of store.h, on each driver. What belongs to files and processes is in
- * test_store_files.c, limits are in test_store_space.c. */
+/* The contract of store.h, on each driver. What belongs to files is in test_store_files.c, to
+ * processes in test_store_processes.c; limits are in test_store_space.c. */
 #include <pthread.h>
 
 #include "faults.h"
