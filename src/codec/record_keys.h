@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What writing and reading records share: their keys as bytes made at compile time, where `check`
  * stands among names that are not known then, and the heads in a list of writes. It is for

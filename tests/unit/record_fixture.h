@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tests of records share: a sample of each, and its encoding. */
 #ifndef LS_TESTS_RECORD_FIXTURE_H
 #define LS_TESTS_RECORD_FIXTURE_H

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tests of a store's directory share: one that goes with the test, the paths in it, and
  * children. A child process tells its result by its exit code, since an assertion in it would end
  * the wrong test. */
