@@ -5,8 +5,10 @@
  * generation that belongs in it, and not once for each write.
  *
  * Steps are few and bounded, and as large as what was written since the last one makes them: a
- * generation is moved before the next is full. A step is at the end of a transaction, when all that
- * was asked for has had its room; where there is none left, it waits.
+ * generation is moved before the next is full. Where that is too much for a step, since versions
+ * are small and then large, more of them follow by and by, without waiting for writes. A step is at
+ * the end of a transaction, when all that was asked for has had its room; where there is none left,
+ * it waits.
  *
  * Rules:
  *  1. Moving again does no harm: the same version goes under the same key. So a crash, a batch that
@@ -22,7 +24,8 @@
 #include "base/error.h"
 #include "txn/state.h"
 
-#define STEP_MIN     4096 /* versions */
+#define STEP_MIN     4096  /* versions */
+#define STEP_MAX     32768 /* unless memory runs over */
 #define IDLE_MS      2000
 #define PAUSE        16 /* transactions */
 #define ROOM_PORTION ((uint64_t)256 << 10)
@@ -138,12 +141,7 @@ static int clear_below(struct txn *txn, struct coordinator *c, ls_bytes name, st
 static const struct recent_version *newest_collected(const struct txn *txn,
                                                      const struct recent_key *key)
 {
-    const struct recent_version *version = key->newest;
-    while (version != NULL &&
-           (version->timestamp > txn->now.collected || !recent_is_due(txn->recent, version))) {
-        version = version->older;
-    }
-    return version;
+    return recent_newest_due(txn->recent, key, txn->now.collected);
 }
 
 static int drop_stored(struct txn *txn, struct coordinator *c, ls_bytes name, uint64_t timestamp,
@@ -259,8 +257,8 @@ static int move_keys(struct txn *txn, struct coordinator *c, uint64_t count, str
     return 0;
 }
 
-/* How many versions are to be moved now. */
-static uint64_t moves_due(const struct txn *txn)
+/* How many versions are to be moved, by how full the next generation is. */
+static uint64_t moves_wanted(const struct txn *txn)
 {
     const struct merging *merging = &txn->merging;
     struct recent_size size = recent_size(txn->recent);
@@ -280,6 +278,15 @@ static uint64_t moves_due(const struct txn *txn)
     }
     uint64_t target = (uint64_t)((double)size.frozen * (double)size.active / (double)full);
     return target >= merging->taken + STEP_MIN ? target - merging->taken : 0;
+}
+
+/* How many of them now. */
+static uint64_t moves_due(struct txn *txn)
+{
+    uint64_t wanted = moves_wanted(txn);
+    bool runs_over = recent_size(txn->recent).active / 2 >= txn->recent_max;
+    txn->merging.behind = wanted > STEP_MAX && !txn->merging.whole && !runs_over;
+    return txn->merging.behind ? STEP_MAX : wanted;
 }
 
 static bool is_trim_due(const struct txn *txn)
@@ -383,6 +390,8 @@ void merge_tick(struct txn *txn, uint64_t now_ms)
 
 bool merge_is_due(const struct txn *txn)
 {
-    return txn->merging.idle && !txn->merging.blocked &&
-           (recent_size(txn->recent).versions > 0 || is_trim_due(txn));
+    const struct merging *merging = &txn->merging;
+    bool more = merging->behind ||
+                (merging->idle && (recent_size(txn->recent).versions > 0 || is_trim_due(txn)));
+    return more && !merging->blocked;
 }

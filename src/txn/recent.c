@@ -22,6 +22,9 @@
 /* What a key takes beside its memory in a chunk: its places in a run and among the buckets. */
 #define KEY_PLACES 24
 
+/* Of so many versions of a key one is tall. */
+#define TALL_EVERY 16
+
 /* How many keys are fetched from memory before they are moved. */
 #define AHEAD 8
 
@@ -83,6 +86,22 @@ struct ahead {
     struct recent_key *key;
 };
 
+/* What stands before a tall version, which every TALL_EVERY-th of a key is: whoever looks for a
+ * timestamp goes from one to the next, and by far leaps, which double as in a skew-binary list, so
+ * that a key of a million versions is looked through in some dozens of steps. */
+struct leap {
+    struct recent_version *next; /* the tall one below; NULL: none */
+    struct recent_version *far;  /* one further below; itself where there is none */
+    uint32_t depth;
+};
+
+/* Where a timestamp belongs among a key's versions: below these, or NULL where on top. */
+struct spot {
+    struct recent_version *above;
+    struct recent_version *tall; /* the last of them that is */
+    unsigned steps;              /* from there */
+};
+
 /* How to take back one version. */
 struct undo {
     uint64_t sequence;
@@ -91,6 +110,8 @@ struct undo {
     struct chunk *chunk;
     size_t chunk_used, used;
     bool new_key;
+    bool was_late;
+    uint8_t since;
 };
 
 struct recent {
@@ -422,9 +443,7 @@ static struct recent_key *key_new(struct generation *g, ls_bytes name, uint32_t 
     }
     struct recent_key *key = chunk_take(g, sizeof(*key) + name.size);
     if (key != NULL) {
-        key->newest = NULL;
-        key->hash = hash;
-        key->size = (uint16_t)name.size;
+        *key = (struct recent_key){.hash = hash, .size = (uint16_t)name.size};
         memcpy(key->name, name.data, name.size);
     }
     return key;
@@ -439,6 +458,99 @@ static void key_link(struct generation *g, struct recent_key *key)
     g->last_run->places[g->last_run->count++].key = key;
     g->key_count++;
     g->used += KEY_PLACES;
+}
+
+/* ---- a key's versions ---- */
+
+static struct leap *leap_of(const struct recent_version *version)
+{
+    return (struct leap *)(void *)version - 1;
+}
+
+/* Below the last version that is newer than the timestamp. */
+static struct spot spot_of(const struct recent_key *key, uint64_t timestamp)
+{
+    struct spot spot = {0};
+    struct recent_version *version = key->newest;
+    while (version != NULL && version->timestamp > timestamp) {
+        spot.above = version;
+        spot.steps++;
+        struct recent_version *below = version->older;
+        if (version->tall) {
+            const struct leap *leap = leap_of(version);
+            spot.tall = version;
+            spot.steps = 0;
+            if (leap->far != version && leap->far->timestamp > timestamp) {
+                below = leap->far;
+            } else if (leap->next != NULL && leap->next->timestamp > timestamp) {
+                below = leap->next;
+            }
+        }
+        version = below;
+    }
+    return spot;
+}
+
+/* The version below the spot. */
+static struct recent_version **spot_link(struct recent_key *key, struct spot spot)
+{
+    return spot.above != NULL ? &spot.above->older : &key->newest;
+}
+
+static void leap_set(struct recent_version *version)
+{
+    struct leap *leap = leap_of(version);
+    struct recent_version *next = version->older;
+    while (next != NULL && !next->tall) {
+        next = next->older;
+    }
+    *leap = (struct leap){next, version, 0};
+    if (next != NULL) {
+        const struct leap *first = leap_of(next), *second = leap_of(first->far);
+        bool doubles = first->depth - second->depth == second->depth - leap_of(second->far)->depth;
+        leap->depth = first->depth + 1;
+        leap->far = doubles ? second->far : next;
+    }
+}
+
+static void version_link(struct recent_key *key, struct spot spot, struct recent_version *version)
+{
+    struct recent_version **at = spot_link(key, spot);
+    version->older = *at;
+    *at = version;
+    key->late = key->late || spot.above != NULL;
+    if (spot.above == NULL) {
+        key->since = version->tall ? 0 : (uint8_t)(key->since + 1);
+    }
+    if (version->tall) {
+        leap_set(version);
+        if (spot.tall != NULL) {
+            leap_of(spot.tall)->next = version;
+        }
+    }
+}
+
+static void version_unlink(struct recent_key *key, struct recent_version *version)
+{
+    struct spot spot = spot_of(key, version->timestamp);
+    struct recent_version **at = spot_link(key, spot);
+    assert(*at == version);
+    *at = version->older;
+    if (version->tall && spot.tall != NULL) {
+        leap_of(spot.tall)->next = leap_of(version)->next;
+    }
+}
+
+static bool grows_tall(const struct recent_key *key, struct spot spot)
+{
+    return (spot.above == NULL ? key->since : spot.steps) >= TALL_EVERY - 1;
+}
+
+static struct recent_version *version_new(struct generation *g, ls_bytes value, bool tall)
+{
+    size_t before = tall ? sizeof(struct leap) : 0;
+    uint8_t *memory = chunk_take(g, before + sizeof(struct recent_version) + value.size);
+    return memory != NULL ? (void *)(memory + before) : NULL;
 }
 
 static struct undo *undo_place(struct recent *r)
@@ -469,9 +581,15 @@ int recent_add(struct recent *r, uint64_t sequence, uint64_t timestamp, ls_bytes
     size_t chunk_used = chunk != NULL ? chunk->used : 0, used = g->used;
     struct recent_key *key = key_find(g, name, hash);
     bool new_key = key == NULL;
-    key = new_key ? key_new(g, name, hash) : key;
-    struct recent_version *version =
-        key != NULL ? chunk_take(g, sizeof(*version) + value.size) : NULL;
+    struct spot spot = {0};
+    bool tall = false;
+    if (new_key) {
+        key = key_new(g, name, hash);
+    } else {
+        spot = spot_of(key, timestamp);
+        tall = grows_tall(key, spot);
+    }
+    struct recent_version *version = key != NULL ? version_new(g, value, tall) : NULL;
     if (version == NULL) {
         chunk_back(g, chunk, chunk_used);
         g->used = used;
@@ -482,22 +600,19 @@ int recent_add(struct recent *r, uint64_t sequence, uint64_t timestamp, ls_bytes
     }
     *version = (struct recent_version){.timestamp = timestamp,
                                        .offset = (uint32_t)(sequence - g->first),
-                                       .size = (uint32_t)value.size & 0x7FFFFFFF,
-                                       .deleted = deleted};
+                                       .size = (uint32_t)value.size & 0x3FFFFFFF,
+                                       .deleted = deleted,
+                                       .tall = tall};
     if (value.size > 0) {
         memcpy(version->value, value.data, value.size);
     }
     if (new_key) {
         key_link(g, key);
     }
-    struct recent_version **at = &key->newest;
-    while (*at != NULL && (*at)->timestamp > timestamp) {
-        at = &(*at)->older;
-    }
-    version->older = *at;
-    *at = version;
+    *undo = (struct undo){sequence, key,     version,   chunk,     chunk_used,
+                          used,     new_key, key->late, key->since};
+    version_link(key, spot, version);
     g->version_count++;
-    *undo = (struct undo){sequence, key, version, chunk, chunk_used, used, new_key};
     r->undo_count++;
     r->next = sequence + 1;
     r->high = timestamp > r->high ? timestamp : r->high;
@@ -507,11 +622,9 @@ int recent_add(struct recent *r, uint64_t sequence, uint64_t timestamp, ls_bytes
 static void undo_one(struct recent *r, const struct undo *undo)
 {
     struct generation *g = r->active;
-    struct recent_version **at = &undo->key->newest;
-    while (*at != undo->version) {
-        at = &(*at)->older;
-    }
-    *at = undo->version->older;
+    version_unlink(undo->key, undo->version);
+    undo->key->late = undo->was_late;
+    undo->key->since = undo->since;
     g->version_count--;
     if (undo->new_key) {
         struct recent_key **link = &g->buckets[undo->key->hash & (g->bucket_count - 1)];
@@ -601,17 +714,25 @@ void recent_prefetch(const struct recent *r, uint64_t hash, bool deeper)
     }
 }
 
+/* The newest at or below the timestamp that is not in the store. Below one that is there all are,
+ * unless one of them came late. */
+static const struct recent_version *version_at(const struct recent *r, const struct generation *g,
+                                               const struct recent_key *key, uint64_t timestamp)
+{
+    struct spot spot = spot_of(key, timestamp);
+    const struct recent_version *version = spot.above != NULL ? spot.above->older : key->newest;
+    while (version != NULL && g->first + version->offset < r->merged) {
+        version = key->late ? version->older : NULL;
+    }
+    return version;
+}
+
 static const struct recent_version *version_below(const struct recent *r,
                                                   const struct generation *g, ls_bytes name,
                                                   uint32_t hash, uint64_t below)
 {
-    const struct recent_key *key = key_find(g, name, hash);
-    const struct recent_version *version = key != NULL ? key->newest : NULL;
-    while (version != NULL &&
-           (version->timestamp >= below || g->first + version->offset < r->merged)) {
-        version = version->older;
-    }
-    return version;
+    const struct recent_key *key = below > 0 ? key_find(g, name, hash) : NULL;
+    return key != NULL ? version_at(r, g, key, below - 1) : NULL;
 }
 
 bool recent_find(const struct recent *r, ls_bytes key, uint64_t hash, uint64_t below,
@@ -683,6 +804,12 @@ bool recent_is_full(const struct recent *r)
 bool recent_is_due(const struct recent *r, const struct recent_version *version)
 {
     return r->frozen->first + version->offset >= r->merged;
+}
+
+const struct recent_version *recent_newest_due(const struct recent *r, const struct recent_key *key,
+                                               uint64_t timestamp)
+{
+    return version_at(r, r->frozen, key, timestamp);
 }
 
 uint64_t recent_frozen_end(const struct recent *r)

@@ -29,8 +29,9 @@ struct recent_version {
     struct recent_version *older;
     uint64_t timestamp;
     uint32_t offset; /* of its sequence, in its generation */
-    uint32_t size : 31;
+    uint32_t size : 30;
     uint32_t deleted : 1;
+    uint32_t tall : 1; /* others are skipped from here (recent.c) */
     uint8_t value[];
 };
 
@@ -39,6 +40,8 @@ struct recent_key {
     struct recent_version *newest;
     uint32_t hash;
     uint16_t size;
+    uint8_t since; /* versions that came on top of the newest tall one */
+    bool late;     /* one came below another */
     uint8_t name[];
 };
 
@@ -103,8 +106,10 @@ void recent_take(struct recent *recent);
 void recent_taken(struct recent *recent);
 void recent_take_again(struct recent *recent);
 /* Whether a version of the frozen generation is still to be moved: not where another process did
- * it. */
+ * it. And the newest of a key that is, at or below the timestamp. */
 bool recent_is_due(const struct recent *recent, const struct recent_version *version);
+const struct recent_version *recent_newest_due(const struct recent *recent,
+                                               const struct recent_key *key, uint64_t timestamp);
 /* The sequence behind the frozen generation. */
 uint64_t recent_frozen_end(const struct recent *recent);
 /* Gives up the frozen generation, which is in the store as a whole. */

@@ -107,6 +107,7 @@ struct standing {
 struct merging {
     bool whole;        /* at once: it was found in the store, by a process that may not live long */
     bool idle;         /* nobody writes: all goes, and its memory with it */
+    bool behind;       /* a step was not as large as it should have been */
     bool done;         /* it is in the store as a whole */
     bool blocked;      /* the store had no room for it */
     bool stepped;      /* in this transaction */

@@ -177,6 +177,67 @@ static void memory_is_used_again_until_there_is_rest(void **state)
     recent_close(r);
 }
 
+/* `there` tells which timestamps have a version. */
+static void expect_newest_below(const struct recent *r, const bool *there, uint64_t count)
+{
+    uint64_t hash = recent_hash(r, text("hot"));
+    uint64_t newest = 0;
+    for (uint64_t below = 1; below <= count; below++) {
+        struct recent_found found = {0};
+        newest = there[below - 1] ? below - 1 : newest;
+        assert_int_equal(recent_find(r, text("hot"), hash, below, &found), newest > 0);
+        assert_int_equal(found.timestamp, newest);
+    }
+}
+
+/* A walk from one version to the next would take more steps than this test has time for. */
+static void a_key_of_many_versions_is_looked_through_in_few_steps(void **state)
+{
+    enum { COUNT = 200000, LATE = 8, UNDONE = 3000 };
+    bool *there = calloc(COUNT + 1, sizeof(*there));
+    struct recent *r = open_recent((size_t)64 << 20);
+    uint64_t sequence = 0;
+    (void)state;
+    for (uint64_t t = 1; t <= COUNT; t++) {
+        if (t % LATE != 0) {
+            assert_int_equal(recent_add(r, sequence++, t, text("hot"), text("v"), false), 0);
+            there[t] = true;
+        }
+    }
+    recent_keep(r);
+    uint64_t undone = sequence;
+    for (uint64_t i = 0; i < 2; i++) { /* from the newest down, and all over the place */
+        for (uint64_t j = 0; j < COUNT / LATE; j++) {
+            uint64_t t = (i == 0 ? COUNT / LATE - j : j * 7919 % (COUNT / LATE) + 1) * LATE;
+            assert_int_equal(recent_add(r, sequence++, t, text("hot"), text("v"), false), 0);
+            there[t] = true;
+        }
+        if (i == 0) {
+            expect_newest_below(r, there, COUNT);
+            recent_undo(r, undone);
+            sequence = undone;
+            for (uint64_t t = LATE; t <= COUNT; t += LATE) {
+                there[t] = false;
+            }
+            expect_newest_below(r, there, COUNT);
+        }
+    }
+    expect_newest_below(r, there, COUNT);
+    recent_undo(r, sequence - UNDONE);
+    for (uint64_t j = COUNT / LATE - UNDONE; j < COUNT / LATE; j++) {
+        there[(j * 7919 % (COUNT / LATE) + 1) * LATE] = false;
+    }
+    expect_newest_below(r, there, COUNT);
+    recent_keep(r);
+    assert_int_equal(recent_freeze(r), 0);
+    for (uint64_t t = COUNT; t > COUNT - 100; t--) {
+        const struct recent_version *version = recent_newest_due(r, recent_peek(r), t);
+        assert_true(there[t] ? version->timestamp == t : version->timestamp < t);
+    }
+    recent_close(r);
+    free(there);
+}
+
 static void a_large_value_is_kept(void **state)
 {
     (void)state;
@@ -386,6 +447,7 @@ int main(void)
         cmocka_unit_test(what_was_there_before_the_first_may_be_newer),
         cmocka_unit_test(all_of_a_generation_comes_in_byte_order),
         cmocka_unit_test(memory_is_used_again_until_there_is_rest),
+        cmocka_unit_test(a_key_of_many_versions_is_looked_through_in_few_steps),
         cmocka_unit_test(a_large_value_is_kept),
         cmocka_unit_test(it_is_as_a_list_of_all_versions_would_have_it),
     };
