@@ -17,7 +17,7 @@
 
 #define FRAMES_VARIANTS   4
 #define FRAMES_CACHE      16
-#define FRAMES_BLOCK_SIZE ((size_t)64 * 1024)
+#define FRAMES_BLOCK_SIZE ((size_t)60 * 1024) /* a watch that is stuck in one holds below 64 KB */
 #define FRAMES_CACHE_SIZE \
     (FRAMES_CACHE * FRAMES_BLOCK_SIZE) /* bytes kept, the newest block apart */
 
