@@ -79,13 +79,18 @@ void frames_free(struct frames frames[FRAMES_VARIANTS])
     }
 }
 
+size_t frames_block_memory(const struct frames_block *block)
+{
+    return sizeof *block + block->capacity;
+}
+
 size_t frames_memory(const struct frames frames[FRAMES_VARIANTS])
 {
     size_t bytes = 0;
     for (unsigned i = 0; i < FRAMES_VARIANTS; i++) {
         for (size_t at = 0; at < frames[i].count; at++) {
             const struct frames_block *block = frames[i].cache[at];
-            bytes += sizeof *block + block->capacity + block->names.capacity +
+            bytes += frames_block_memory(block) + block->names.capacity +
                      block->frames_capacity * sizeof *block->frames;
         }
     }

@@ -53,6 +53,9 @@ unsigned frames_gather(const struct frames_block *block, const struct box_filter
 void frames_retain(struct frames_block *block);
 void frames_release(struct frames_block *block); /* NULL is ignored */
 
+/* Bytes that a reference of the block keeps; what was noted of its messages goes with the cache. */
+size_t frames_block_memory(const struct frames_block *block);
+
 /* Bytes that all caches hold, for INFO. */
 size_t frames_memory(const struct frames frames[FRAMES_VARIANTS]);
 
