@@ -341,6 +341,11 @@ void resp_parser_free(struct resp_parser *parser)
     *parser = (struct resp_parser){.limits = parser->limits};
 }
 
+size_t resp_parser_memory(const struct resp_parser *parser)
+{
+    return parser->capacity * (sizeof *parser->argv + sizeof *parser->offsets);
+}
+
 void resp_parser_rest(struct resp_parser *parser)
 {
     bool between_commands = parser->expected == 0 && parser->offset == 0;

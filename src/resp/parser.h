@@ -58,6 +58,8 @@ enum resp_status resp_parse(struct resp_parser *parser, ls_bytes data, size_t *c
  * and only where one left a large array or an inline copy behind, so that an idle connection holds
  * next to nothing. Both end the validity of argv. */
 void resp_parser_free(struct resp_parser *parser);
+/* Bytes of memory that it holds, but for the words of an inline line under way. */
+size_t resp_parser_memory(const struct resp_parser *parser);
 void resp_parser_rest(struct resp_parser *parser);
 
 #endif

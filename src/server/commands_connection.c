@@ -232,13 +232,13 @@ static int describe(struct buf *out, const struct conn *conn)
     return buf_printf(
         out,
         "id=%llu addr=%s laddr=%s name=%s age=%llu idle=%llu flags=%s db=0 sub=%d "
-        "qbuf=%zu omem=%zu tot-cmds=%llu cmd=%s user=default node=%s resp=%d lib-name=%s "
-        "lib-ver=%s\n",
+        "qbuf=%zu omem=%zu tot-mem=%zu tot-cmds=%llu cmd=%s user=default node=%s resp=%d "
+        "lib-name=%s lib-ver=%s\n",
         (unsigned long long)conn->id, peer, local, conn->name == NULL ? "" : conn->name,
         (unsigned long long)(now - conn->created_ms) / 1000,
         (unsigned long long)(now - conn->active_ms) / 1000, conn_watches(conn) ? "P" : "N",
         (conn->box_watch != NULL) + (conn->object_watch != NULL), conn->in.size - conn->in_start,
-        conn_waiting(conn), (unsigned long long)conn->commands, command,
+        conn_waiting(conn), conn_memory(conn), (unsigned long long)conn->commands, command,
         conn->bound ? conn->binding->host : "", conn->proto,
         conn->library == NULL ? "" : conn->library,
         conn->library_version == NULL ? "" : conn->library_version);

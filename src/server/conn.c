@@ -130,6 +130,36 @@ size_t conn_waiting(const struct conn *conn)
     return waiting;
 }
 
+static size_t write_memory(const struct conn_write *write)
+{
+    return sizeof *write + write->bytes.capacity +
+           (write->block == NULL ? 0 : frames_block_memory(write->block));
+}
+
+static size_t text_memory(const char *text)
+{
+    return text == NULL ? 0 : strlen(text) + 1;
+}
+
+size_t conn_memory(const struct conn *conn)
+{
+    size_t memory = sizeof *conn + resp_parser_memory(&conn->parser) + conn->in.capacity +
+                    conn->out.capacity + text_memory(conn->name) + text_memory(conn->library) +
+                    text_memory(conn->library_version);
+    memory += box_watch_memory(conn->box_watch) + object_watch_memory(conn->object_watch) +
+              read_memory(conn->read_wait);
+    if (conn->writing != NULL) {
+        memory += write_memory(conn->writing);
+    }
+    if (conn->binding != NULL) {
+        memory += sizeof *conn->binding;
+    }
+    for (const struct pending *at = conn->oldest; at != NULL; at = at->behind) {
+        memory += at->bytes;
+    }
+    return memory;
+}
+
 static void recycle(struct server *server, struct buf *bytes)
 {
     if (bytes->capacity <= SPARE_OUT_SIZE_MAX && server->spare_out_count < SPARE_OUT_COUNT) {

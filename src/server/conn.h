@@ -119,6 +119,10 @@ struct buf *conn_out(struct conn *conn);
 /* Output that waits, in bytes. */
 size_t conn_waiting(const struct conn *conn);
 
+/* Bytes of memory that it holds: its own, its requests and replies on their way, and what its
+ * watches and reads have gathered. A block of the box counts in full, whoever shares it. */
+size_t conn_memory(const struct conn *conn);
+
 /* Hands what it can to the socket, and lets watches read on. Never runs a command. */
 void conn_flush(struct conn *conn);
 

@@ -42,9 +42,20 @@ void frames_retain(struct frames_block *block)
 void frames_release(struct frames_block *block)
 {
     if (block != NULL && --block->references == 0) {
-        free(block->frames);
-        buf_free(&block->names);
+        assert(block->frames == NULL);
         free(block);
+    }
+}
+
+/* The cache lets go of the block, and of what was noted of its messages: whoever still sends it
+ * needs its bytes alone. NULL is ignored. */
+static void forget(struct frames_block *block)
+{
+    if (block != NULL) {
+        free(block->frames);
+        block->frames = NULL;
+        buf_free(&block->names);
+        frames_release(block);
     }
 }
 
@@ -61,11 +72,16 @@ void frames_free(struct frames frames[FRAMES_VARIANTS])
 {
     for (unsigned i = 0; i < FRAMES_VARIANTS; i++) {
         for (size_t at = 0; at < frames[i].count; at++) {
-            frames_release(frames[i].cache[at]);
+            forget(frames[i].cache[at]);
         }
         frames[i].count = 0;
         buf_free(&frames[i].scratch);
     }
+}
+
+size_t frames_block_memory(const struct frames_block *block)
+{
+    return sizeof *block + block->capacity;
 }
 
 size_t frames_memory(const struct frames frames[FRAMES_VARIANTS])
@@ -74,7 +90,7 @@ size_t frames_memory(const struct frames frames[FRAMES_VARIANTS])
     for (unsigned i = 0; i < FRAMES_VARIANTS; i++) {
         for (size_t at = 0; at < frames[i].count; at++) {
             const struct frames_block *block = frames[i].cache[at];
-            bytes += sizeof *block + block->capacity + block->names.capacity +
+            bytes += frames_block_memory(block) + block->names.capacity +
                      block->frames_capacity * sizeof *block->frames;
         }
     }
@@ -195,7 +211,7 @@ static int fill(struct frames *frames, struct frames_block **block, struct readi
 
 static void drop_last(struct frames *frames)
 {
-    frames_release(frames->cache[--frames->count]);
+    forget(frames->cache[--frames->count]);
 }
 
 /* Puts the block first, and lets go of the least recently used beyond what may be kept. */
@@ -261,7 +277,7 @@ int frames_find(struct frames *frames, struct reads *reads, uint64_t from,
         remember(frames, block);
         *out = block;
     } else {
-        frames_release(block);
+        forget(block);
     }
     return rc;
 }

@@ -17,7 +17,7 @@
 
 #define FRAMES_VARIANTS   4
 #define FRAMES_CACHE      16
-#define FRAMES_BLOCK_SIZE ((size_t)64 * 1024)
+#define FRAMES_BLOCK_SIZE ((size_t)60 * 1024) /* a watch that is stuck in one holds below 64 KB */
 #define FRAMES_CACHE_SIZE \
     (FRAMES_CACHE * FRAMES_BLOCK_SIZE) /* bytes kept, the newest block apart */
 
@@ -52,6 +52,9 @@ unsigned frames_gather(const struct frames_block *block, const struct box_filter
 
 void frames_retain(struct frames_block *block);
 void frames_release(struct frames_block *block); /* NULL is ignored */
+
+/* Bytes that a reference of the block keeps; what was noted of its messages goes with the cache. */
+size_t frames_block_memory(const struct frames_block *block);
 
 /* Bytes that all caches hold, for INFO. */
 size_t frames_memory(const struct frames frames[FRAMES_VARIANTS]);

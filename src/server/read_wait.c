@@ -108,6 +108,11 @@ void read_end(struct conn *conn)
     }
 }
 
+size_t read_memory(const struct read_wait *wait)
+{
+    return wait == NULL ? 0 : sizeof *wait + wait->items.capacity + filter_memory(wait->filter);
+}
+
 static void finish(struct read_wait *wait)
 {
     struct conn *conn = wait->conn;

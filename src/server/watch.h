@@ -21,10 +21,13 @@ struct read_order {
 
 /* A copy of the filter that owns its text, in one allocation. NULL: no memory. Free with free. */
 struct box_filter *filter_copy(const struct box_filter *filter);
+/* The bytes of that allocation. */
+size_t filter_memory(const struct box_filter *filter);
 
 /* Begins a watch; the caller has checked that there is none and that `next` can be read. */
 int box_watch_begin(struct conn *conn, uint64_t next, const struct box_filter *filter, bool json);
 void box_watch_end(struct conn *conn);
+size_t box_watch_memory(const struct box_watch *watch); /* NULL: 0 */
 
 /* Sends the next piece. True where something was sent or there is more to look at. */
 bool box_watch_piece(struct conn *conn);
@@ -33,12 +36,14 @@ bool box_watch_piece(struct conn *conn);
 int object_watch_begin(struct conn *conn, ls_bytes prefix, struct ls_error *error);
 void object_watch_end(struct conn *conn);
 bool object_watch_piece(struct conn *conn);
+size_t object_watch_memory(const struct object_watch *watch); /* NULL: 0 */
 /* Once a second: gives up snapshots whose clients take nothing. */
 void object_watches_tick(struct server *server);
 
 /* Runs the order, as far as it goes at once, and answers or leaves it under way. */
 int read_begin(struct conn *conn, const struct read_order *order, struct ls_error *error);
 void read_end(struct conn *conn);
+size_t read_memory(const struct read_wait *wait); /* NULL: 0 */
 /* Lets the reads under way look again: those that have not looked at all of the box yet, and where
  * it changed, all. True where some have still more to look at. */
 bool reads_go_on(struct server *server, bool changed);

@@ -24,11 +24,17 @@ struct box_watch {
     struct box_filter *filter;
 };
 
+size_t filter_memory(const struct box_filter *filter)
+{
+    return sizeof *filter + (filter->has_for ? filter->host.size : 0) +
+           (filter->has_key ? filter->prefix.size : 0);
+}
+
 struct box_filter *filter_copy(const struct box_filter *filter)
 {
     size_t host = filter->has_for ? filter->host.size : 0;
     size_t prefix = filter->has_key ? filter->prefix.size : 0;
-    struct box_filter *copy = malloc(sizeof *copy + host + prefix);
+    struct box_filter *copy = malloc(filter_memory(filter));
     if (copy == NULL) {
         return NULL;
     }
@@ -79,6 +85,11 @@ void box_watch_end(struct conn *conn)
     }
     free(watch->filter);
     free(watch);
+}
+
+size_t box_watch_memory(const struct box_watch *watch)
+{
+    return watch == NULL ? 0 : sizeof *watch + filter_memory(watch->filter);
 }
 
 /* The watch cannot go on: says so where the history is gone, else closes the connection. */

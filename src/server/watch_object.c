@@ -134,6 +134,11 @@ void object_watch_end(struct conn *conn)
     free(watch);
 }
 
+size_t object_watch_memory(const struct object_watch *watch)
+{
+    return watch == NULL ? 0 : sizeof *watch + watch->piece.capacity;
+}
+
 /* Appends what the snapshot still has, up to a piece. */
 static int gather_snapshot(struct object_watch *watch, struct ls_error *error)
 {

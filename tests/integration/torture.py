@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import random
+import re
 import resource
 import selectors
 import socket
@@ -223,11 +224,18 @@ def a_client_that_never_reads_is_bounded(given):
         wait_until(lambda: server.memory() - before < 8 * MIB, "its memory to be given back")
 
 
+def held_by(client, name):
+    """What the connections of this name hold, in bytes, each."""
+    found = re.findall(rf" name={name} .* tot-mem=(\d+) ", client.must("CLIENT", "LIST").decode())
+    return [int(bytes) for bytes in found]
+
+
 def a_watcher_that_never_reads_costs_nothing(given):
     """Much is posted past watchers of messages and of objects that read nothing; then they read,
     and nothing was skipped."""
     with new_server(given) as server, server.client() as client:
         watcher = server.client(hello=3)
+        watcher.must("CLIENT", "SETNAME", "silent")
         watcher.must("MSG.WATCH", "$", "TYPE", "U")
         objects = server.client(hello=3)
         objects.must("OBJ.WATCH", "")
@@ -239,8 +247,11 @@ def a_watcher_that_never_reads_costs_nothing(given):
             commands += [["OBJ.PUT", f"o{i}", payload + str(number)] for i in range(20)]
             clocks += client.pipeline(commands)[:1000]
         grown = server.memory() - before
-        print(f"    {given.megabytes} MB past a silent watcher: RssAnon grew by {grown} bytes")
+        held = held_by(client, "silent")
+        print(f"    {given.megabytes} MB past a silent watcher: RssAnon grew by {grown} bytes, "
+              f"it holds {held}")
         assert grown < 2 * MIB, f"{given.megabytes} MB past a silent watcher took {grown} bytes"
+        assert 30000 < held[0] < 64000, f"a silent watcher holds {held} bytes"
         for clock in clocks:
             seen = watcher.push()
             assert (seen[0], seen[1][0]) == (b"message", clock), f"expected {clock}: {seen[:40]}"
@@ -250,6 +261,32 @@ def a_watcher_that_never_reads_costs_nothing(given):
             frame = objects.push()
             if frame[0] == b"object":
                 last[frame[1]] = frame[2]
+
+
+def silent_watchers_hold_what_is_said(given, count=200):
+    """Each is stuck at a place of its own, so that the memory of the process tells them apart from
+    what comes and goes."""
+    path = scratch("unix") / "socket"  # takes less before it is full than TCP
+    with new_server(given, "--listen", f"unix:{path}") as server, server.client() as client:
+        posted = []
+        for _ in range(count):
+            posted += client.pipeline([["MSG.POST", "user", "-", "TEXT", "s" * 200]] * 400)
+        with server.client(hello=3) as reader:  # fills the cache that all watchers share
+            reader.must("MSG.WATCH", "-")
+            while reader.push()[1][0] < posted[-1]:
+                pass
+        before = server.memory()
+        silent = [socket.socket(socket.AF_UNIX) for _ in range(count)]
+        for number, peer in enumerate(silent):
+            peer.connect(str(path))
+            peer.sendall(b"CLIENT SETNAME silent\r\nMSG.WATCH %d\r\n" % posted[number * 400])
+        wait_until(lambda: sum(held > 30000 for held in held_by(client, "silent")) >= count - 20,
+                   "the watchers to be stuck")
+        said, grown = sum(held_by(client, "silent")), server.memory() - before
+        print(f"    {count} silent watchers: {said} bytes by CLIENT LIST, RssAnon grew by {grown}")
+        assert abs(grown - said) < MIB, f"{grown} bytes, said were {said}"
+        for peer in silent:
+            peer.close()
 
 
 def a_thousand_watchers_see_one_sequence(given, count=1000, posts=300):
@@ -373,6 +410,7 @@ TESTS = [
     ten_thousand_silent_connections_slow_nobody,
     a_client_that_never_reads_is_bounded,
     a_watcher_that_never_reads_costs_nothing,
+    silent_watchers_hold_what_is_said,
     a_thousand_watchers_see_one_sequence,
     a_post_of_one_mebibyte_is_taken_and_one_byte_more_is_not,
     deep_nesting_is_refused,
