@@ -82,9 +82,9 @@ void sequencer_set_time(struct sequencer *s, uint64_t (*now_ns)(void *context), 
     s->now_context = context;
 }
 
-void sequencer_fly_always(struct sequencer *s)
+void sequencer_fly_from(struct sequencer *s, uint64_t apply_ns)
 {
-    s->apply_ns_min = 0;
+    s->apply_ns_min = apply_ns;
 }
 
 uint64_t sequencer_clock(const struct sequencer *s)

@@ -57,9 +57,10 @@ struct store *sequencer_store(const struct sequencer *sequencer);
 void sequencer_set_time(struct sequencer *sequencer, uint64_t (*now_ns)(void *context),
                         void *context);
 
-/* Served: batches do not wait for the commits before them even where that does not pay; for tests.
- * Before sequencer_start. */
-void sequencer_fly_always(struct sequencer *sequencer);
+/* Served: batches do not wait for the commits before them where a request takes so long to apply,
+ * lately; 0: always, UINT64_MAX: never. For tests, to which the default is a matter of luck. Before
+ * sequencer_start. */
+void sequencer_fly_from(struct sequencer *sequencer, uint64_t apply_ns);
 
 /* Served. `done` is called on the sequencer's thread after each batch: it must only wake the
  * loop. */

@@ -47,6 +47,7 @@ static inline void open_served(struct served *s, struct store *store)
 {
     struct ls_error error;
     open_embedded(s, store);
+    sequencer_fly_from(s->sequencer, UINT64_MAX);
     assert_code(sequencer_start(s->sequencer, wake, s, &error), 0, &error);
 }
 

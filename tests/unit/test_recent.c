@@ -193,7 +193,7 @@ static void expect_newest_below(const struct recent *r, const bool *there, uint6
 /* A walk from one version to the next would take more steps than this test has time for. */
 static void a_key_of_many_versions_is_looked_through_in_few_steps(void **state)
 {
-    enum { COUNT = 200000, LATE = 8, UNDONE = 3000 };
+    enum { COUNT = 100000, LATE = 8, UNDONE = 3000 };
     bool *there = calloc(COUNT + 1, sizeof(*there));
     struct recent *r = open_recent((size_t)64 << 20);
     uint64_t sequence = 0;

@@ -89,7 +89,7 @@ static void open_flying(struct served *s)
 {
     struct ls_error error;
     open_embedded(s, open_air());
-    sequencer_fly_always(s->sequencer);
+    sequencer_fly_from(s->sequencer, 0);
     assert_code(sequencer_start(s->sequencer, wake, s, &error), 0, &error);
 }
 

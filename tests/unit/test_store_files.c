@@ -166,7 +166,7 @@ static void a_wake_page_of_an_older_build_that_is_in_use_is_refused(void **state
     if (child == 0) {
         struct ls_error error = {0};
         struct store *mine;
-        _exit(open_store(&mine, directory, &error) == LS_EFORMAT ? 0 : 1);
+        child_exit(open_store(&mine, directory, &error) == LS_EFORMAT ? 0 : 1);
     }
     assert_int_equal(end_of(child), 0);
     store_close(store);
@@ -296,23 +296,23 @@ static int open_as_nobody(const char *directory, bool read_only)
         struct store_txn *txn;
         ls_bytes value;
         if (setgid(NOBODY) != 0 || setuid(NOBODY) != 0) {
-            _exit(99);
+            child_exit(99);
         }
         int result = open_existing(&store, directory, read_only, &error);
         if (result != 0) {
-            _exit(-result);
+            child_exit(-result);
         }
         if (store->driver->begin(store, STORE_READ, &txn, &error) != 0 ||
             store->driver->get(txn, key_bytes(&key), &value) != 0) {
-            _exit(98);
+            child_exit(98);
         }
         store->driver->abort(txn);
         uint32_t word = store->driver->wake_word(store);
         if (store->driver->wake_wait(store, word, 5)) {
-            _exit(97);
+            child_exit(97);
         }
         store_close(store);
-        _exit(200);
+        child_exit(200);
     }
     return end_of(child);
 }
@@ -370,7 +370,7 @@ static int open_and_walk(const char *directory)
                 key.size = sum; /* so that the values are read */
             }
         }
-        _exit(-result);
+        child_exit(-result);
     }
     return end_of(child);
 }

@@ -351,7 +351,7 @@ static void another_process_ends_the_round_before_it_writes(void **state)
         struct store *mine = opened(f->directory);
         add(mine, WARM_UP, WARM_UP + 1);
         store_close(mine);
-        _exit(0);
+        child_exit(0);
     }
     assert_int_equal(end_of(child), 0);
     assert_int_equal(logged(f->directory), 0);
@@ -456,7 +456,7 @@ static void a_commit_that_fails_behind_its_flush_does_not_come_back(void **state
         commits_fail = 1;
         struct store_txn *txn = edited(store, WARM_UP);
         if (store->driver->commit(txn, &error) != LS_ENOSPACE) {
-            _exit(1);
+            child_exit(1);
         }
         die();
     }

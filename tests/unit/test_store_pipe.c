@@ -495,7 +495,7 @@ static pid_t other_writer(const struct fixture *f)
         struct key key = number_key(7);
         assert_ok(store->driver->put(txn, key_bytes(&key), bytes_of("other", 5), false, &error));
         commit(store, txn);
-        _exit(0);
+        child_exit(0);
     }
     return child;
 }

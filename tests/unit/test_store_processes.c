@@ -65,7 +65,7 @@ static void writers_of_several_processes_take_turns(void **state)
     for (int i = 0; i < CHILDREN; i++) {
         children[i] = new_child();
         if (children[i] == 0) {
-            _exit(add_in_child(directory, ROUNDS, 0)); /* all of them create it */
+            child_exit(add_in_child(directory, ROUNDS, 0)); /* all of them create it */
         }
     }
     for (int i = 0; i < CHILDREN; i++) {
@@ -84,10 +84,10 @@ static void an_opener_that_is_refused_a_large_map_takes_nothing_back(void **stat
         if (children[i] == 0) {
             for (int round = 0; round < ROUNDS; round++) {
                 if (add_in_child(directory, 1, UINT64_C(1) << 48) != 0) {
-                    _exit(1);
+                    child_exit(1);
                 }
             }
-            _exit(0);
+            child_exit(0);
         }
     }
     for (int i = 0; i < CHILDREN; i++) {
@@ -103,7 +103,7 @@ static void a_commit_wakes_the_waiters_of_other_processes(void **state)
     uint32_t word = store->driver->wake_word(store);
     pid_t child = new_child();
     if (child == 0) {
-        _exit(add_in_child(directory, 1, 0));
+        child_exit(add_in_child(directory, 1, 0));
     }
     assert_true(store->driver->wake_wait(store, word, 60000));
     assert_int_equal(end_of(child), 0);
@@ -141,7 +141,7 @@ static void waking_takes_milliseconds(void **state)
         if (result == 0) {
             play(own, 1, HOPS);
         }
-        _exit(-result);
+        child_exit(-result);
     }
     clock_gettime(CLOCK_MONOTONIC, &start);
     play(store, 0, HOPS);
@@ -180,7 +180,7 @@ static pid_t hold_write_lock(const char *directory)
             store->driver->begin(store, STORE_WRITE, &txn, &error) != 0 ||
             store->driver->put(txn, key_bytes(&key), bytes_of_text("torn"), false, &error) != 0 ||
             write(pipes[1], "x", 1) != 1) {
-            _exit(1);
+            child_exit(1);
         }
         for (;;) {
             pause();
@@ -222,7 +222,7 @@ static void the_places_of_killed_readers_are_taken_again(void **state)
             struct store *own;
             struct store_txn *txn;
             if (open_store(&own, directory, &error) != 0) {
-                _exit(1);
+                child_exit(1);
             }
             while (own->driver->begin(own, STORE_READ, &txn, &error) == 0) {
             }
@@ -258,7 +258,7 @@ static void a_child_opens_its_own_and_may_close_what_it_inherited(void **state)
     if (child == 0) {
         int result = add_in_child(directory, 20, 0);
         store_close(store);
-        _exit(result != 0 ? result : add_in_child(directory, 20, 0));
+        child_exit(result != 0 ? result : add_in_child(directory, 20, 0));
     }
     assert_int_equal(end_of(child), 0);
     struct ls_error error = {0};

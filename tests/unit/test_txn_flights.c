@@ -55,7 +55,7 @@ static void open_all(struct served *s, const char *directory, size_t recent_max)
     assert_code(store_open(&s->store, directory, &options, &error), 0, &error);
     assert_code(sequencer_open(&s->sequencer, s->store, &error), 0, &error);
     assert_code(txn_open(&s->txn, s->sequencer, &txn, &error), 0, &error);
-    sequencer_fly_always(s->sequencer);
+    sequencer_fly_from(s->sequencer, 0);
     assert_code(sequencer_start(s->sequencer, on_done, s, &error), 0, &error);
 }
 
