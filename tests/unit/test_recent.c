@@ -287,10 +287,15 @@ static uint64_t draw(struct trial *t, uint64_t below)
     return (z ^ z >> 31) % below;
 }
 
-static ls_bytes name_of(unsigned name, char out[64])
+/* Some of them are the same. */
+static ls_bytes name_of(unsigned name)
 {
-    int size = snprintf(out, 64, "%s%u", name % 2 == 0 ? "key" : "key/of/those", name / 4);
-    return bytes_of(out, (size_t)size);
+    static char names[NAMES][32];
+    if (names[name][0] == 0) {
+        snprintf(names[name], sizeof(names[name]), "%s%u", name % 2 == 0 ? "key" : "key/of/those",
+                 name / 4);
+    }
+    return text(names[name]);
 }
 
 /* The newest below, of what has at least this sequence. */
@@ -300,9 +305,8 @@ static const struct entry *entry_below(const struct trial *t, unsigned name, uin
     const struct entry *best = NULL;
     for (size_t i = 0; i < t->count; i++) {
         const struct entry *entry = &t->log[i];
-        char a[64], b[64];
         if (entry->sequence >= from && entry->timestamp < below &&
-            bytes_equal(name_of(entry->name, a), name_of(name, b)) &&
+            bytes_equal(name_of(entry->name), name_of(name)) &&
             (best == NULL || best->timestamp < entry->timestamp)) {
             best = entry;
         }
@@ -313,9 +317,8 @@ static const struct entry *entry_below(const struct trial *t, unsigned name, uin
 static void check_looks(struct trial *t)
 {
     for (int i = 0; i < 5; i++) {
-        char buffer[64];
         unsigned name = (unsigned)draw(t, NAMES);
-        ls_bytes key = name_of(name, buffer);
+        ls_bytes key = name_of(name);
         uint64_t below = draw(t, 3) == 0 ? UINT64_MAX : draw(t, t->clock + 2);
         const struct entry *wanted = entry_below(t, name, below, t->moved);
         const struct entry *ever = entry_below(t, name, below, 0);
@@ -343,7 +346,6 @@ static void write_some(struct trial *t)
     }
     unsigned first = (unsigned)draw(t, NAMES);
     for (unsigned i = 0; i <= draw(t, 3) && t->count < MOST; i++) {
-        char buffer[64];
         struct entry entry = {sequence, timestamp, (first + 4 * i) % NAMES, draw(t, 4) == 0,
                               (unsigned)draw(t, 1000)};
         if (entry_below(t, entry.name, timestamp + 1, sequence) != NULL) {
@@ -353,8 +355,7 @@ static void write_some(struct trial *t)
         if (draw(t, 5) == 0) {
             faults_fail_allocation(1 + (long)draw(t, 3));
         }
-        int rc = recent_add(t->r, sequence, timestamp, name_of(entry.name, buffer), value,
-                            entry.deleted);
+        int rc = recent_add(t->r, sequence, timestamp, name_of(entry.name), value, entry.deleted);
         faults_fail_allocation(0);
         if (rc != 0) {
             assert_int_equal(rc, LS_ENOMEM);
