@@ -399,6 +399,7 @@ static int start(struct server *server, struct ls_error *error)
     int rc = server->input == NULL ? error_code(error, LS_ENOMEM) : 0;
     if (rc == 0) {
         rc = shards_init(&server->shards, error);
+        server->txns.open.seed = server->shards.seed;
     }
     if (rc == 0 && nodes_init(&server->nodes) != 0) {
         rc = error_code(error, LS_ENOMEM);
