@@ -6,46 +6,47 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "lockstep.h"
 
 #define CAPACITY_MIN ((size_t)16)
 
-/* Numbers may be consecutive: Fibonacci hashing spreads them over the high bits. */
-static size_t home(uint64_t number, size_t capacity)
+static size_t home(const struct map *map, uint64_t number)
 {
-    return (size_t)((number * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (capacity - 1);
+    return (size_t)hash64_number(number, map->seed) & (map->capacity - 1);
 }
 
 /* The slot of the number, or the free one where a search for it ends. */
-static size_t find(const struct map_slot *slots, size_t capacity, uint64_t number)
+static size_t find(const struct map *map, uint64_t number)
 {
-    size_t at = home(number, capacity);
-    while (slots[at].value != NULL && slots[at].number != number) {
-        at = (at + 1) & (capacity - 1);
+    size_t at = home(map, number);
+    while (map->slots[at].value != NULL && map->slots[at].number != number) {
+        at = (at + 1) & (map->capacity - 1);
     }
     return at;
 }
 
 static int resize(struct map *map, size_t capacity)
 {
-    struct map_slot *slots = calloc(capacity, sizeof *slots);
-    if (slots == NULL) {
+    struct map to = *map;
+    to.capacity = capacity;
+    to.slots = calloc(capacity, sizeof *to.slots);
+    if (to.slots == NULL) {
         return LS_ENOMEM;
     }
     for (size_t i = 0; i < map->capacity; i++) {
         if (map->slots[i].value != NULL) {
-            slots[find(slots, capacity, map->slots[i].number)] = map->slots[i];
+            to.slots[find(&to, map->slots[i].number)] = map->slots[i];
         }
     }
     free(map->slots);
-    map->slots = slots;
-    map->capacity = capacity;
+    *map = to;
     return 0;
 }
 
 void *map_get(const struct map *map, uint64_t number)
 {
-    return map->capacity == 0 ? NULL : map->slots[find(map->slots, map->capacity, number)].value;
+    return map->capacity == 0 ? NULL : map->slots[find(map, number)].value;
 }
 
 int map_put(struct map *map, uint64_t number, void *value)
@@ -57,7 +58,7 @@ int map_put(struct map *map, uint64_t number, void *value)
             return rc;
         }
     }
-    size_t at = find(map->slots, map->capacity, number);
+    size_t at = find(map, number);
     assert(map->slots[at].value == NULL);
     map->slots[at] = (struct map_slot){number, value};
     map->count++;
@@ -70,10 +71,10 @@ void map_remove(struct map *map, uint64_t number)
         return;
     }
     size_t mask = map->capacity - 1;
-    size_t gap = find(map->slots, map->capacity, number);
+    size_t gap = find(map, number);
     for (size_t at = (gap + 1) & mask; map->slots[at].value != NULL; at = (at + 1) & mask) {
         /* What may not stand before its home stays where it is. */
-        size_t from_home = (at - home(map->slots[at].number, map->capacity)) & mask;
+        size_t from_home = (at - home(map, map->slots[at].number)) & mask;
         if (from_home >= ((at - gap) & mask)) {
             map->slots[gap] = map->slots[at];
             gap = at;
@@ -91,5 +92,5 @@ void map_remove(struct map *map, uint64_t number)
 void map_free(struct map *map)
 {
     free(map->slots);
-    *map = (struct map){0};
+    *map = (struct map){.seed = map->seed};
 }

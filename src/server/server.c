@@ -380,6 +380,7 @@ static int open_store(struct server *server, struct ls_error *error)
                                         .ttl_ms = config->txn_ttl,
                                         .open_max = config->txn_open_max,
                                         .history_age_ms = config->txn_history_age,
+                                        .seed = server->shards.seed,
                                         .lives_on = true};
         rc = txn_open(&server->txns.txn, server->sequencer, &txn, error);
     }
@@ -399,6 +400,7 @@ static int start(struct server *server, struct ls_error *error)
     int rc = server->input == NULL ? error_code(error, LS_ENOMEM) : 0;
     if (rc == 0) {
         rc = shards_init(&server->shards, error);
+        server->txns.open.seed = server->shards.seed;
     }
     if (rc == 0 && nodes_init(&server->nodes) != 0) {
         rc = error_code(error, LS_ENOMEM);

@@ -478,6 +478,7 @@ int shards_create(struct server *server, ls_bytes name, const struct shard_parti
     }
     shard->server = server;
     shard->number = number;
+    shard->works.seed = shards->seed;
     shard->memory_max = server->config.shard_memory;
     shard->name_size = name.size;
     memcpy(shard->name, name.data, name.size);

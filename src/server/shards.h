@@ -29,7 +29,7 @@ struct shards {
     size_t count;
     struct link gone; /* executors to be released once the engine's call is over */
     bool releasing;
-    uint64_t seed;
+    uint64_t seed;     /* of these hashes, and of all others of what clients choose */
     uint64_t released; /* transactions whose executor was gone, ever */
 };
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What consensus fixed: chains of anchors, kept back to the newest below heard_all_reads. */
+#include <stddef.h>
+
 #include "base/buf.h"
 #include "base/hash.h"
 #include "shard/state.h"
@@ -12,7 +14,7 @@ static bool chain_has_id(const struct slot *slot, const void *sought)
 
 static size_t anchor_size(size_t bytes)
 {
-    return sizeof(struct anchor) + bytes;
+    return offsetof(struct anchor, bytes) + bytes;
 }
 
 static struct anchor *anchor_new(struct ls_shard *shard, uint64_t height, ls_bytes bytes,
@@ -20,7 +22,9 @@ static struct anchor *anchor_new(struct ls_shard *shard, uint64_t height, ls_byt
 {
     struct anchor *anchor = pool_take(&shard->pool, anchor_size(bytes.size));
     if (anchor != NULL) {
-        *anchor = (struct anchor){.height = height, .timestamp = timestamp, .size = bytes.size};
+        anchor->height = height;
+        anchor->timestamp = timestamp;
+        anchor->size = (uint32_t)bytes.size;
         if (bytes.size != 0) {
             memcpy(anchor->bytes, bytes.data, bytes.size);
         }
@@ -43,9 +47,24 @@ static struct chain *chain_new(struct ls_shard *shard, ls_bytes id, uint64_t has
     return chain;
 }
 
+/* NULL where none of this height is held. */
+static struct anchor *anchor_at(const struct chain *chain, uint64_t height)
+{
+    struct anchor *anchor = chain->newest;
+    if (anchor == NULL || height > anchor->height || height < chain->oldest->height) {
+        return NULL;
+    }
+    while (anchor->height != height) {
+        anchor = anchor_towards(anchor, height);
+    }
+    return anchor;
+}
+
 static void anchor_add(struct ls_shard *shard, struct chain *chain, struct anchor *anchor)
 {
     anchor->older = chain->newest;
+    anchor->newer = NULL;
+    anchor->jump = anchor_at(chain, anchor_jump_height(anchor->height));
     *(chain->newest != NULL ? &chain->newest->newer : &chain->oldest) = anchor;
     chain->newest = anchor;
     shard->anchors++;
@@ -55,11 +74,8 @@ static void anchor_add(struct ls_shard *shard, struct chain *chain, struct ancho
 static int anchor_compare(const struct chain *chain, uint64_t height, ls_bytes anchor,
                           uint64_t timestamp)
 {
-    const struct anchor *held = chain->newest;
-    while (held != NULL && held->height > height) {
-        held = held->older;
-    }
-    if (held == NULL || held->height != height) {
+    const struct anchor *held = anchor_at(chain, height);
+    if (held == NULL) {
         return shard_refuse(LS_ECONFLICT, chain->newest->height,
                             "height %llu is not the next after %llu", (unsigned long long)height,
                             (unsigned long long)chain->newest->height);

@@ -146,14 +146,30 @@ struct worker {
     uint64_t reads;
 };
 
+/* The heights of a chain have no gaps. An anchor also knows the one at its height without the
+ * lowest bit that is set, so that any is found from the newest in some log(n)^2 / 2 steps. The
+ * oldest go first: a jump may dangle, and is good only where its height is not below theirs. */
 struct anchor {
     struct anchor *older;
     struct anchor *newer;
+    struct anchor *jump;
     uint64_t height;
     uint64_t timestamp;
-    size_t size;
+    uint32_t size;
     uint8_t bytes[];
 };
+
+static inline uint64_t anchor_jump_height(uint64_t height)
+{
+    return height & (height - 1);
+}
+
+/* One step from an anchor towards an older one of its chain, which is held. */
+static inline struct anchor *anchor_towards(const struct anchor *anchor, uint64_t height)
+{
+    assert(height < anchor->height);
+    return anchor_jump_height(anchor->height) >= height ? anchor->jump : anchor->older;
+}
 
 struct chain {
     struct chain *next;

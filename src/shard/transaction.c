@@ -7,17 +7,17 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "shard/state.h"
 
 #define READS  (LS_SHARD_EAGER | LS_SHARD_LAZY)
 #define WRITES (LS_SHARD_WILL | LS_SHARD_MAY)
 
-/* A permutation that keeps neighbours together, for timestamps mostly follow each other, and that
- * no stride of them makes collide. */
-static uint64_t timestamp_hash(uint64_t timestamp)
+/* Keeps neighbours together, for timestamps mostly follow each other. Strangers may choose them:
+ * which of them meet is up to the seed. */
+static uint64_t timestamp_hash(const struct ls_shard *shard, uint64_t timestamp)
 {
-    uint64_t block = (timestamp >> 6) * UINT64_C(0x9e3779b97f4a7c15);
-    return timestamp ^ (block ^ block >> 32);
+    return timestamp ^ hash64_number(timestamp >> 6, shard->seed);
 }
 
 static bool transaction_is_at(const struct slot *slot, const void *sought)
@@ -28,8 +28,8 @@ static bool transaction_is_at(const struct slot *slot, const void *sought)
 
 struct transaction *transaction_find(const struct ls_shard *shard, uint64_t timestamp)
 {
-    const struct slot *slot =
-        table_find(&shard->transactions, timestamp_hash(timestamp), transaction_is_at, &timestamp);
+    const struct slot *slot = table_find(&shard->transactions, timestamp_hash(shard, timestamp),
+                                         transaction_is_at, &timestamp);
     return slot != NULL ? slot->item : NULL;
 }
 
@@ -83,8 +83,8 @@ static void transaction_forget(struct ls_shard *shard, struct transaction *trans
         key_let_go(shard, key);
     }
     timeline_remove(&shard->order, &transaction->stamp, &shard->pool);
-    table_remove(&shard->transactions, timestamp_hash(transaction->stamp.timestamp), transaction,
-                 &shard->pool);
+    table_remove(&shard->transactions, timestamp_hash(shard, transaction->stamp.timestamp),
+                 transaction, &shard->pool);
     transaction_free(shard, transaction);
 }
 
@@ -306,7 +306,7 @@ static void transaction_enter(struct ls_shard *shard, struct transaction *transa
 {
     struct stamp *stamp = &transaction->stamp;
     timeline_insert(&shard->order, stamp, &shard->dice, &shard->pool);
-    (void)table_add(&shard->transactions, timestamp_hash(stamp->timestamp), transaction,
+    (void)table_add(&shard->transactions, timestamp_hash(shard, stamp->timestamp), transaction,
                     &shard->pool);
     shard->open++;
     if (shard->unpassed == NULL || stamp->timestamp < shard->unpassed->timestamp) {

@@ -161,6 +161,41 @@ static const char *audit_transaction(const struct ls_shard *shard,
     return NULL;
 }
 
+/* Adds up the anchors. */
+static const char *audit_chain(const struct chain *chain, uint64_t *anchors)
+{
+    const struct anchor *older = NULL;
+    for (const struct anchor *a = chain->oldest; a != NULL; a = a->newer) {
+        uint64_t jump = anchor_jump_height(a->height);
+        HOLDS(a->older == older);
+        HOLDS(older == NULL || a->height == older->height + 1);
+        HOLDS(older == NULL || jump < chain->oldest->height || a->jump->height == jump);
+        older = a;
+        ++*anchors;
+    }
+    HOLDS(older != NULL);
+    HOLDS(chain->newest == older);
+    return NULL;
+}
+
+static const char *audit_chains(const struct ls_shard *shard)
+{
+    size_t chains = 0;
+    uint64_t anchors = 0;
+    const struct chain *chain = shard->chain;
+    while (chain != NULL) {
+        const char *fault = audit_chain(chain, &anchors);
+        if (fault != NULL) {
+            return fault;
+        }
+        chains++;
+        chain = chain->next != shard->chain ? chain->next : NULL;
+    }
+    HOLDS(table_count(&shard->chains) == chains);
+    HOLDS(shard->anchors == anchors);
+    return NULL;
+}
+
 const char *shard_audit(const ls_shard *shard)
 {
     struct tally tally = {0};
@@ -169,6 +204,7 @@ const char *shard_audit(const ls_shard *shard)
     const char *fault = audit_slots(shard, &shard->keys.now, &tally);
     fault = fault != NULL ? fault : audit_slots(shard, &shard->keys.old, &tally);
     fault = fault != NULL ? fault : audit_timeline(&shard->order);
+    fault = fault != NULL ? fault : audit_chains(shard);
     if (fault != NULL) {
         return fault;
     }

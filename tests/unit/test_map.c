@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "faults.h"
 #include "lockstep.h"
 #include "server/map.h"
@@ -103,6 +104,38 @@ static void without_memory_it_stays_as_it_is(void **state)
     }
 }
 
+/* The longest run of slots that are taken. */
+static size_t longest_run(const struct map *map)
+{
+    size_t run = 0;
+    size_t longest = 0;
+    for (size_t i = 0; i < 2 * map->capacity; i++) { /* a run may go over the end */
+        run = map->slots[i % map->capacity].value != NULL ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+    }
+    return longest;
+}
+
+static void numbers_that_meet_under_one_seed_do_not_under_another(void **state)
+{
+    (void)state;
+    struct map maps[] = {{.seed = 1}, {.seed = 2}};
+    size_t count = 0;
+    for (uint64_t number = 0; count < 256; number++) {
+        if (hash64_number(number, 1) % 4096 == 0) {
+            assert_int_equal(map_put(&maps[0], number, &things[count]), 0);
+            assert_int_equal(map_put(&maps[1], number, &things[count]), 0);
+            count++;
+        }
+    }
+    assert_int_equal(longest_run(&maps[0]), count);
+    assert_true(longest_run(&maps[1]) < 64);
+    for (size_t i = 0; i < 2; i++) {
+        map_free(&maps[i]);
+        assert_int_equal(maps[i].seed, i + 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -110,6 +143,7 @@ int main(void)
         cmocka_unit_test(what_was_put_is_found_until_it_is_removed),
         cmocka_unit_test(it_gives_its_memory_back),
         cmocka_unit_test(without_memory_it_stays_as_it_is),
+        cmocka_unit_test(numbers_that_meet_under_one_seed_do_not_under_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
