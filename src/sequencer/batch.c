@@ -240,12 +240,10 @@ void sequencer_end_run(struct sequencer *s)
     }
 }
 
-bool batch_give_back(struct sequencer *s, struct list *batch)
+void batch_give_back(struct sequencer *s, struct list *batch)
 {
     batch_settle(s, batch);
-    if (batch->first == NULL) {
-        return false;
+    if (batch->first != NULL) {
+        list_join(&s->done, batch->first, batch->last, batch->count);
     }
-    list_join(&s->done, batch->first, batch->last, batch->count);
-    return true;
 }

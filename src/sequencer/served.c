@@ -8,18 +8,18 @@
 #include "base/error.h"
 #include "sequencer/state.h"
 
-/* Runs the next batch, and puts what is done where sequencer_take finds it; true where something
- * is. The mutex is held before and after, and not in between. */
-static bool serve_batch(struct sequencer *s)
+/* Runs the next batch, and puts what is done where sequencer_take finds it. The mutex is held
+ * before and after, and not in between. */
+static void serve_batch(struct sequencer *s)
 {
     struct list batch = batch_take(s);
     pthread_mutex_unlock(&s->mutex);
     batch_run(s, &batch);
     pthread_mutex_lock(&s->mutex);
-    return batch_give_back(s, &batch);
+    batch_give_back(s, &batch);
 }
 
-/* As serve_batch: what is parked when the end is near fails without a batch. */
+/* What is parked when the end is near fails without a batch; false where nothing was. */
 static bool serve_parked(struct sequencer *s)
 {
     struct list failed = {0};
@@ -70,7 +70,8 @@ static void wait_for_work(struct sequencer *s)
     s->wake_at = 0;
 }
 
-/* Does what is to be done next: false where that is to end. *done as from serve_batch. */
+/* Does what is to be done next: false where that is to end. *done says whether a batch is over,
+ * were it one of requests that were all parked: the loop is to know how little is queued now. */
 static bool serve_next(struct sequencer *s, bool *done)
 {
     *done = false;
@@ -82,7 +83,12 @@ static bool serve_next(struct sequencer *s, bool *done)
         return false;
     } else {
         sequencer_begin_run(s);
-        *done = batch_applies_slowly(s) ? flights_launch(s) : serve_batch(s);
+        if (batch_applies_slowly(s)) {
+            *done = flights_launch(s);
+        } else {
+            serve_batch(s);
+            *done = true;
+        }
     }
     return true;
 }
@@ -114,7 +120,7 @@ bool sequencer_step(struct sequencer *s)
     pthread_mutex_lock(&s->mutex);
     bool queued = s->queued.first != NULL;
     if (queued) {
-        (void)serve_batch(s);
+        serve_batch(s);
     }
     pthread_mutex_unlock(&s->mutex);
     return queued;

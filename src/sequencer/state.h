@@ -127,9 +127,9 @@ void batch_forget_steps(struct request *first);
  * of the one before. */
 bool batch_applies_slowly(const struct sequencer *s);
 
-/* Served: settles the batch, and puts what is done where sequencer_take finds it; false where
- * nothing is. The mutex is held. */
-bool batch_give_back(struct sequencer *s, struct list *batch);
+/* Served: settles the batch, and puts what is done where sequencer_take finds it. The mutex is
+ * held. */
+void batch_give_back(struct sequencer *s, struct list *batch);
 
 /* Tell the store that writes follow each other, and that they have ceased. The mutex is held, but
  * not while the store ends the run. */
@@ -139,8 +139,8 @@ void sequencer_end_run(struct sequencer *s);
 /* ---- flights ---- */
 
 /* Runs the next batch and does not wait for its commit, if the store can do that; where it can not,
- * it is done all the same. True where something is done, which is put where sequencer_take finds
- * it. The mutex is held before and after, and not in between. */
+ * it is done all the same. True where a batch is over; what is done of it is put where
+ * sequencer_take finds it. The mutex is held before and after, and not in between. */
 bool flights_launch(struct sequencer *s);
 /* Finishes those that can be without waiting, or all; as flights_launch. */
 bool flights_land(struct sequencer *s, bool all);

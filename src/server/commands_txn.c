@@ -11,9 +11,10 @@ static struct pending *new_call(struct call *call, enum txn_kind kind, size_t by
                                 void (*answer)(struct pending *pending), struct txn_call **txn)
 {
     struct server *server = call->server;
-    bool waits = kind == TXN_BEGIN || kind == TXN_READ || kind == TXN_RUN || kind == TXN_GET;
-    if (waits && server->queue.bytes > server->config.queue_max) {
-        error_set(call->error, LS_ENOSPACE, server->config.queue_max,
+    uint64_t queue_max = server->config.queue_max;
+    if (txns_may_wait(kind) && server->queue.bytes > queue_max &&
+        txns_parked_bytes(server) > queue_max) {
+        error_set(call->error, LS_ENOSPACE, queue_max,
                   "what waits for transactions takes more than queue-max: end some, or wait");
         return NULL;
     }

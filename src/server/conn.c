@@ -19,6 +19,8 @@
 #define READ_MORE          ((size_t)16 * 1024)
 #define STRANGER_SIZE_MAX  ((size_t)16 * 1024)
 #define INLINE_SIZE_MAX    ((size_t)64 * 1024)
+#define HELD_LITTLE        ((size_t)16 * 1024)
+#define QUEUE_SHARES       8 /* one connection's calls that may wait: so much of queue-max */
 
 /* ---- the end of a connection ---- */
 
@@ -44,6 +46,23 @@ static void on_closed(uv_handle_t *handle)
     }
 }
 
+static void forget_piece(struct conn *conn, struct held_piece *piece)
+{
+    conn->held -= held_piece_bytes(piece);
+    conn->server->held -= held_piece_bytes(piece);
+    free(piece);
+}
+
+static void drop_held(struct conn *conn)
+{
+    for (struct pending *pending = conn->oldest; pending != NULL; pending = pending->behind) {
+        for (struct held_piece *piece; (piece = held_take(&pending->held)) != NULL;) {
+            forget_piece(conn, piece);
+        }
+    }
+    assert(conn->held == 0);
+}
+
 void conn_close(struct conn *conn)
 {
     if (conn->closed) {
@@ -53,6 +72,7 @@ void conn_close(struct conn *conn)
     log_write(LOG_DEBUG, "client %llu is gone", (unsigned long long)conn->id);
     watch_end_all(conn);
     txns_end(conn);
+    drop_held(conn);
     shards_end_listening(conn);
     nodes_unbind(&conn->server->nodes, conn);
     list_remove(&conn->all);
@@ -68,34 +88,105 @@ void conn_close_after_output(struct conn *conn)
     list_append(&conn->server->dirty, &conn->dirty);
 }
 
+/* ---- what waits for its answer ---- */
+
 void conn_asked(struct conn *conn, struct pending *pending)
 {
     conn->unanswered++;
-    if (conn->oldest == NULL) {
-        conn->oldest = pending;
-    } else {
-        conn->newest->behind = pending;
-    }
+    conn->may_wait += pending->may_wait ? pending->bytes : 0;
+    pending->ahead = conn->newest;
+    *(conn->newest != NULL ? &conn->newest->behind : &conn->oldest) = pending;
     conn->newest = pending;
 }
 
-/* The oldest is back. */
-static void answer_oldest(struct conn *conn)
+static void send_held(struct conn *conn, struct held *held)
+{
+    for (struct held_piece *piece; (piece = held_take(held)) != NULL;) {
+        answer_raw(conn, bytes_of(piece->data, piece->size));
+        forget_piece(conn, piece);
+    }
+}
+
+static void recycle(struct server *server, struct buf *bytes)
+{
+    if (bytes->capacity <= SPARE_OUT_SIZE_MAX && server->spare_out_count < SPARE_OUT_COUNT) {
+        bytes->size = 0;
+        server->spare_out[server->spare_out_count++] = *bytes;
+        *bytes = (struct buf){0};
+    } else {
+        buf_free(bytes);
+    }
+}
+
+/* As `answer`, with the reply put where those behind the one before it are. */
+static void answer_later(struct conn *conn, struct pending *pending)
+{
+    struct held *held = &pending->ahead->held;
+    struct buf out = conn->out;
+    size_t bytes = 0;
+    conn->out = (struct buf){0};
+    pending->answer(pending);
+    if (!conn->closed && held_add(held, buf_bytes(&conn->out), &bytes) != 0) {
+        conn->failed = true;
+    }
+    recycle(conn->server, &conn->out);
+    conn->out = out;
+    conn->held += bytes;
+    conn->server->held += bytes;
+    held_join(held, &pending->held);
+}
+
+/* It is back: no more of it waits. */
+static void leave_order(struct conn *conn, struct pending *pending)
+{
+    *(pending->ahead != NULL ? &pending->ahead->behind : &conn->oldest) = pending->behind;
+    *(pending->behind != NULL ? &pending->behind->ahead : &conn->newest) = pending->ahead;
+    conn->may_wait -= pending->may_wait ? pending->bytes : 0;
+    conn->unanswered--;
+    queue_done(&conn->server->queue, pending);
+}
+
+/* Whether so much waits for transactions, or behind what does, that nothing more is to join it from
+ * this connection. Where all of them hold too much, those go on that hold little. */
+static bool holds_much(struct conn *conn)
 {
     struct server *server = conn->server;
-    struct pending *pending = conn->oldest;
-    conn->oldest = pending->behind;
-    server->stats.errors += pending->request.status != 0;
-    pending->answer(pending);
-    queue_done(&server->queue, pending);
+    uint64_t queue_max = server->config.queue_max;
+    if (conn->held > HELD_LITTLE && server->held > queue_max) {
+        server->held_full = true;
+        return true;
+    }
+    return conn->held > CONN_OUTPUT_PAUSE || conn->may_wait > queue_max / QUEUE_SHARES;
+}
+
+/* As for output that a client does not read. */
+static void check_held(struct conn *conn)
+{
+    struct server *server = conn->server;
+    if (conn->held > server->config.output_max) {
+        log_write(LOG_WARNING,
+                  "closed client %llu: %zu bytes of replies waited, output-max is %llu",
+                  (unsigned long long)conn->id, conn->held,
+                  (unsigned long long)server->config.output_max);
+        server->stats.output_closed++;
+        conn_close(conn);
+    } else if ((conn->pause & PAUSE_HELD) != 0 && !holds_much(conn)) {
+        conn_unpause(conn, PAUSE_HELD);
+    }
 }
 
 void conn_answered(struct conn *conn, struct pending *pending)
 {
-    pending->done = true;
-    while (conn->oldest != NULL && conn->oldest->done) {
-        answer_oldest(conn);
-        conn->unanswered--;
+    conn->server->stats.errors += pending->request.status != 0;
+    if (pending->ahead == NULL) {
+        pending->answer(pending);
+        send_held(conn, &pending->held);
+    } else {
+        answer_later(conn, pending);
+    }
+    leave_order(conn, pending);
+    if (!conn->closed) {
+        check_held(conn);
     }
     if (conn->unanswered > 0) {
         return;
@@ -157,18 +248,7 @@ size_t conn_memory(const struct conn *conn)
     for (const struct pending *at = conn->oldest; at != NULL; at = at->behind) {
         memory += at->bytes;
     }
-    return memory;
-}
-
-static void recycle(struct server *server, struct buf *bytes)
-{
-    if (bytes->capacity <= SPARE_OUT_SIZE_MAX && server->spare_out_count < SPARE_OUT_COUNT) {
-        bytes->size = 0;
-        server->spare_out[server->spare_out_count++] = *bytes;
-        *bytes = (struct buf){0};
-    } else {
-        buf_free(bytes);
-    }
+    return memory + conn->held;
 }
 
 static void write_free(struct conn_write *write)
@@ -380,12 +460,14 @@ static void pause_for(struct conn *conn, enum pause pause)
     conn->pause |= (uint8_t)pause;
     if (pause == PAUSE_QUEUE) {
         list_append(&conn->server->choked, &conn->resume);
+    } else if (pause == PAUSE_HELD) {
+        list_append(&conn->server->holding, &conn->resume);
     }
 }
 
 void conn_unpause(struct conn *conn, enum pause pause)
 {
-    if (pause == PAUSE_QUEUE) {
+    if (pause == PAUSE_QUEUE || pause == PAUSE_HELD) {
         list_remove(&conn->resume);
     }
     if ((conn->pause & pause) == 0 || conn->closed) {
@@ -429,8 +511,12 @@ static size_t run(struct conn *conn, const uint8_t *data, size_t size)
     struct server *server = conn->server;
     size_t at = 0;
     while (at < size && conn->pause == 0 && !conn->closing && !conn->closed && !server->stopping) {
-        if (server->queue.bytes > server->config.queue_max && !txns_fill_queue(server)) {
+        if (server_queues_more(server, server->config.queue_max)) {
             pause_for(conn, PAUSE_QUEUE);
+            break;
+        }
+        if (holds_much(conn)) {
+            pause_for(conn, PAUSE_HELD);
             break;
         }
         struct ls_error error;

@@ -8,7 +8,9 @@
  *     an incomplete or waiting command is kept here.
  *  3. Replies gather in `out` and leave at the end of the loop's turn. With a write under way,
  *     nothing else is handed to the socket; watches read on only when all of it is gone.
- *  4. conn_close may be called at any time; the struct lives until the handle is closed and no
+ *  4. What waits for a transaction may do so for long, and so do the replies behind it. That is
+ *     bounded for each connection and for all, and pauses no connection that has none of it.
+ *  5. conn_close may be called at any time; the struct lives until the handle is closed and no
  *     write of it is unanswered.
  */
 #ifndef LS_SERVER_CONN_H
@@ -34,7 +36,8 @@ enum pause {
     PAUSE_ANSWERS = 1, /* it waits for writes before it */
     PAUSE_OUTPUT = 2,  /* the client does not read its replies */
     PAUSE_QUEUE = 4,   /* too much waits for the store */
-    PAUSE_READ = 8     /* an MSG.READ is under way */
+    PAUSE_READ = 8,    /* an MSG.READ is under way */
+    PAUSE_HELD = 16    /* too much of its own is held up by a transaction */
 };
 
 /* Output waiting above which no more commands of a connection are run. */
@@ -60,7 +63,7 @@ struct conn {
     } socket;
     struct link all;
     struct link dirty;  /* has output, or a watch with more to say */
-    struct link resume; /* may run commands again, or waits for the queue to shrink */
+    struct link resume; /* may run commands again, or waits until it may */
     struct link watching;
 
     struct resp_parser parser;
@@ -80,8 +83,10 @@ struct conn {
     bool turn : 1;      /* which of its two watches is to send next */
     bool failed : 1;    /* a reply could not be written whole for want of memory */
     uint32_t unanswered;
-    struct pending *oldest; /* of those unanswered */
+    struct pending *oldest; /* of those that are not back */
     struct pending *newest;
+    size_t held;     /* bytes of the replies behind them */
+    size_t may_wait; /* bytes of those that may wait for a transaction */
 
     struct box_watch *box_watch;
     struct object_watch *object_watch;
@@ -135,7 +140,8 @@ void conn_unpause(struct conn *conn, enum pause pause);
 /* A write of this connection is on its way. */
 void conn_asked(struct conn *conn, struct pending *pending);
 
-/* One of them is back: answers it, and those behind it that are back already, in the order sent. */
+/* One of them is back: answers it, and frees it. The reply is held back until those before it have
+ * theirs. */
 void conn_answered(struct conn *conn, struct pending *pending);
 
 void conn_close(struct conn *conn);

@@ -46,9 +46,11 @@ static int info_memory(struct server *server, struct buf *out)
     uv_resident_set_memory(&resident);
     return buf_printf(out,
                       "resident_bytes:%zu\r\nframes_bytes:%zu\r\nqueue_bytes:%zu\r\n"
-                      "queue_peak_bytes:%zu\r\nqueue_max_bytes:%llu\r\n",
+                      "queue_peak_bytes:%zu\r\nqueue_max_bytes:%llu\r\nparked_bytes:%zu\r\n"
+                      "held_bytes:%zu\r\n",
                       resident, frames_memory(server->frames), server->queue.bytes,
-                      server->queue.bytes_peak, number(server->config.queue_max));
+                      server->queue.bytes_peak, number(server->config.queue_max),
+                      txns_parked_bytes(server), server->held);
 }
 
 static int info_store(struct server *server, struct buf *out)

@@ -11,6 +11,7 @@
 
 #include "coordinator/request.h"
 #include "sequencer/sequencer.h"
+#include "server/held.h"
 
 struct conn;
 struct queue_block;
@@ -24,8 +25,10 @@ struct pending {
      * there. */
     void (*answer)(struct pending *pending);
     uint64_t extra;         /* for `answer` */
-    struct pending *behind; /* of the same connection: the one sent next */
-    bool done;              /* it is back, and waits for those of its connection before it */
+    struct pending *ahead;  /* of those of its connection that are not back: the one before it */
+    struct pending *behind; /* likewise, the one after it */
+    struct held held;       /* replies to what was sent between it and `behind` */
+    bool may_wait;          /* for a transaction */
     struct queue_block *block;
     size_t bytes;
     struct ls_error error;

@@ -27,16 +27,35 @@ struct buf *server_scratch(struct server *server)
     return &server->scratch;
 }
 
+bool server_queues_more(const struct server *server, uint64_t bytes)
+{
+    size_t queued = server->queue.bytes;
+    return queued > bytes && queued > bytes + txns_parked_bytes(server);
+}
+
 /* ---- a turn of the loop ---- */
 
-/* Answers what the sequencer has finished. */
-static void on_done(uv_async_t *async)
+/* Lets those go on that too much held up. */
+static void unpause(struct server *server)
 {
-    struct server *server = async->loop->data;
-    struct request *request = sequencer_take(server->sequencer);
-    if (request == NULL) {
-        return;
+    uint64_t half = server->config.queue_max / 2;
+    if (!list_empty(&server->choked) && !server_queues_more(server, half)) {
+        LIST_EACH(at, after, &server->choked)
+        {
+            conn_unpause(LINK_OWNER(at, struct conn, resume), PAUSE_QUEUE);
+        }
     }
+    if (server->held_full && server->held <= half) {
+        server->held_full = false;
+        LIST_EACH(at, after, &server->holding)
+        {
+            conn_unpause(LINK_OWNER(at, struct conn, resume), PAUSE_HELD);
+        }
+    }
+}
+
+static void answer_all(struct server *server, struct request *request)
+{
     waker_spare(&server->waker);
     reads_end(&server->reads);
     server->box_changed = true;
@@ -52,13 +71,17 @@ static void on_done(uv_async_t *async)
         }
     }
     txns_look(server);
-    if (server->queue.bytes <= server->config.queue_max / 2 ||
-        (!list_empty(&server->choked) && txns_fill_queue(server))) {
-        LIST_EACH(at, after, &server->choked)
-        {
-            conn_unpause(LINK_OWNER(at, struct conn, resume), PAUSE_QUEUE);
-        }
+}
+
+/* A batch is over. */
+static void on_done(uv_async_t *async)
+{
+    struct server *server = async->loop->data;
+    struct request *request = sequencer_take(server->sequencer);
+    if (request != NULL) {
+        answer_all(server, request);
     }
+    unpause(server);
 }
 
 static void on_woken(uv_async_t *async)
@@ -354,9 +377,9 @@ static void init_handles(struct server *server)
     uv_signal_init(loop, &server->sigint);
     uv_signal_start(&server->sigterm, on_signal, SIGTERM);
     uv_signal_start(&server->sigint, on_signal, SIGINT);
-    struct link *const lists[] = {&server->listeners,  &server->conns,         &server->dirty,
-                                  &server->resume,     &server->choked,        &server->watchers,
-                                  &server->read_waits, &server->snapshot_waits};
+    struct link *const lists[] = {&server->listeners, &server->conns,      &server->dirty,
+                                  &server->resume,    &server->choked,     &server->holding,
+                                  &server->watchers,  &server->read_waits, &server->snapshot_waits};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         list_init(lists[i]);
     }

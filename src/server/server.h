@@ -63,10 +63,12 @@ struct server {
 
     struct link conns;
     size_t conn_count;
+    size_t held; /* bytes of replies behind those that wait, of all connections */
     uint64_t conn_last_id;
     struct link dirty;
     struct link resume;
     struct link choked;   /* by their link `resume`: paused until the queue has shrunk */
+    struct link holding;  /* likewise: until they, or all together, hold less */
     struct link watchers; /* by their link `watching` */
     struct link read_waits;
     struct link snapshot_waits; /* object watches whose snapshot cannot begin yet */
@@ -88,6 +90,7 @@ struct server {
     bool stopping;
     bool failed;    /* it stops because it could not start */
     bool retaining; /* a REQUEST_RETAIN is under way */
+    bool held_full; /* some are paused since all together hold too much */
     uint64_t ticked_ms;
 };
 
@@ -106,6 +109,10 @@ void server_stop(struct server *server, const char *why);
 
 /* Makes a changed setting take hold. */
 int server_apply_config(struct server *server, const struct config *old, struct ls_error *error);
+
+/* Whether more than so many bytes wait for the store. Those that wait for transactions do not
+ * count: to hold up who could end these would help nobody. */
+bool server_queues_more(const struct server *server, uint64_t bytes);
 
 /* The scratch buffer, empty; it is anybody's until the next call of anything that uses it. */
 struct buf *server_scratch(struct server *server);

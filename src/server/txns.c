@@ -26,10 +26,15 @@ struct txn_call *txns_call(const struct pending *pending)
     return (struct txn_call *)(uintptr_t)pending->extra;
 }
 
+bool txns_may_wait(enum txn_kind kind)
+{
+    return kind == TXN_BEGIN || kind == TXN_READ || kind == TXN_RUN || kind == TXN_GET;
+}
+
 struct pending *txns_new(struct server *server, enum txn_kind kind, size_t bytes,
                          struct txn_call **call)
 {
-    bool waits = kind == TXN_BEGIN || kind == TXN_READ || kind == TXN_RUN || kind == TXN_GET;
+    bool waits = txns_may_wait(kind);
     struct txns *txns = &server->txns;
     size_t size = sizeof **call + bytes;
     struct pending *pending = waits ? queue_new_alone(size) : queue_new(&server->queue, size);
@@ -37,7 +42,8 @@ struct pending *txns_new(struct server *server, enum txn_kind kind, size_t bytes
         return NULL;
     }
     *call = queue_room(pending, sizeof **call);
-    **call = (struct txn_call){.kind = kind};
+    **call = (struct txn_call){.kind = kind, .memory = pending->bytes};
+    pending->may_wait = waits;
     if (waits && txns->spare_count > 0) {
         (*call)->bytes = txns->spare[--txns->spare_count];
     }
@@ -228,11 +234,11 @@ void txns_woken(struct server *server)
     }
 }
 
-bool txns_fill_queue(const struct server *server)
+size_t txns_parked_bytes(const struct server *server)
 {
     struct txn_counters counters;
     txn_counters(server->txns.txn, &counters);
-    return counters.parked > server->queue.count / 2;
+    return counters.parked_bytes;
 }
 
 void txns_free(struct txns *txns)

@@ -32,6 +32,9 @@ struct txns {
     size_t spare_count;
 };
 
+/* Whether a call of the kind may wait for a transaction. */
+bool txns_may_wait(enum txn_kind kind);
+
 /* A pending that carries the call, whose arguments take `bytes`. It may come back late: it has
  * memory of its own where it may wait. NULL: no memory. The call is zeroed but for its kind. */
 struct pending *txns_new(struct server *server, enum txn_kind kind, size_t bytes,
@@ -56,9 +59,8 @@ void txns_look(struct server *server);
 /* Another process committed. */
 void txns_woken(struct server *server);
 
-/* So much of what is not answered waits for transactions that holding up those who could end them
- * would help nobody. */
-bool txns_fill_queue(const struct server *server);
+/* Bytes of the queue that wait for transactions, as of the last batch. */
+size_t txns_parked_bytes(const struct server *server);
 
 void txns_free(struct txns *txns);
 

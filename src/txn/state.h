@@ -173,6 +173,7 @@ struct txn {
     struct calls ready;      /* to run again */
     struct txn_call *waking; /* linked by waiter_next: ready once the transaction is committed */
     uint64_t parked_count;
+    uint64_t parked_bytes;
     uint64_t *over_timestamps;
     size_t over_count, over_max; /* RUNs that failed after they had waited: closed at the end */
 

@@ -65,6 +65,12 @@ static void calls_join(struct calls *to, struct calls *from)
 
 /* ---- waiting ---- */
 
+static void parked_no_more(struct txn *txn, const struct txn_call *call)
+{
+    txn->parked_count--;
+    txn->parked_bytes -= call->memory;
+}
+
 int txn_park(struct txn *txn, struct request *request, uint64_t waits_for)
 {
     struct txn_call *call = call_of(request);
@@ -85,6 +91,7 @@ int txn_park(struct txn *txn, struct request *request, uint64_t waits_for)
     open->waiters_last = call;
     calls_add(&txn->parking, call);
     txn->parked_count++;
+    txn->parked_bytes += call->memory;
     txn->counters.waited++;
     txn->touched = true;
     request->parked = true;
@@ -410,6 +417,7 @@ static void publish(struct txn *txn)
     struct txn_counters *counters = &txn->counters;
     counters->open = txn->known.open;
     counters->parked = txn->parked_count;
+    counters->parked_bytes = txn->parked_bytes;
     counters->collected = txn->known.collected;
     counters->oldest = txn->index->oldest != NULL ? txn->index->oldest->timestamp : 0;
     struct recent_size recent = recent_size(txn->recent);
@@ -446,7 +454,7 @@ static void settle_undone(struct txn *txn)
 {
     txn->stale = true;
     for (struct txn_call *call = txn->parking.first; call != NULL; call = call->parked_next) {
-        txn->parked_count--;
+        parked_no_more(txn, call);
     }
     txn->parking = (struct calls){0};
     if (txn->epoch_is_new) {
@@ -502,7 +510,7 @@ static struct request *extension_woken(void *context, bool all)
         call->request->parked = false;
         *last = call->request;
         last = &call->request->next;
-        txn->parked_count--;
+        parked_no_more(txn, call);
     }
     *last = NULL;
     txn->ready = (struct calls){0};

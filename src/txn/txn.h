@@ -123,6 +123,7 @@ struct txn_call {
     size_t write_count;
     struct txn_op *ops; /* RUN; results go there too */
     size_t op_count;
+    size_t memory; /* any: bytes that the caller keeps for it, for txn_counters.parked_bytes */
 
     /* Results. `values` is the caller's: one for each key in `eager` (BEGIN, READ, GET). The
      * request's `clock` is the timestamp of BEGIN, and of RUN where it writes; of GET, and of a RUN
@@ -197,11 +198,12 @@ void txn_set_ttl(struct txn *txn, uint64_t ttl_ms);
 /* Milliseconds until a TXN_TICK is due, 0 to 1000. Any thread. */
 int64_t txn_wait_ms(const struct txn *txn);
 
-/* For INFO, from any thread. All but the first six count from when the process began, and what
+/* For INFO, from any thread. All but the first seven count from when the process began, and what
  * this process did. */
 struct txn_counters {
     uint64_t open;         /* transactions open in the store, as this process last saw it */
     uint64_t parked;       /* calls that wait in this process */
+    uint64_t parked_bytes; /* the `memory` of those */
     uint64_t collected;    /* as of timestamps below this nothing can be read */
     uint64_t oldest;       /* timestamp of the oldest open transaction; 0: none */
     uint64_t recent;       /* versions in memory that are not under `V` yet */
