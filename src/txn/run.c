@@ -296,7 +296,8 @@ static int take_place(struct txn *txn, struct coordinator *c, struct request *re
 {
     struct transaction record = {.whole = 1};
     txn->lists.size = 0;
-    int rc = list_slots(txn, count, false, &record.eager, request->error);
+    int rc = txn_check_parking(txn, request->error);
+    rc = rc != 0 ? rc : list_slots(txn, count, false, &record.eager, request->error);
     rc = rc != 0 ? rc : list_slots(txn, count, true, &record.will, request->error);
     if (rc != 0) {
         return rc;

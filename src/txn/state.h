@@ -204,10 +204,14 @@ struct txn {
 
 /* ---- txn.c ---- */
 
-/* Parks the call until the open transaction is closed. */
+/* Whether one more call may wait: 0 or LS_ENOSPACE. */
+int txn_check_parking(const struct txn *txn, struct ls_error *error);
+/* Parks the call until the open transaction is closed, or the one that it is part of. */
 int txn_park(struct txn *txn, struct request *request, uint64_t waits_for);
-/* Puts the record of a new transaction, whose `via` and `began_ns` it sets, and places
- * its marks. */
+/* Whether one more transaction may be open: 0 or LS_ENOSPACE. */
+int txn_check_open(const struct txn *txn, struct ls_error *error);
+/* Puts the record of a new transaction, whose `via` and `began_ns` it sets, and places its marks.
+ * Its timestamp is the next value of the clock. Where it is refused nothing was put. */
 int txn_open_new(struct txn *txn, struct coordinator *c, struct transaction *record,
                  uint64_t *timestamp, struct ls_error *error);
 /* A call that waited to run at once failed: its transaction is closed at the end of this one. */

@@ -65,6 +65,15 @@ static void calls_join(struct calls *to, struct calls *from)
 
 /* ---- waiting ---- */
 
+int txn_check_parking(const struct txn *txn, struct ls_error *error)
+{
+    if (txn->parked_count >= TXN_PARKED_MAX) {
+        return error_set(error, LS_ENOSPACE, TXN_PARKED_MAX,
+                         "%d calls wait already, and no more can", TXN_PARKED_MAX);
+    }
+    return 0;
+}
+
 int txn_park(struct txn *txn, struct request *request, uint64_t waits_for)
 {
     struct txn_call *call = call_of(request);
@@ -74,9 +83,9 @@ int txn_park(struct txn *txn, struct request *request, uint64_t waits_for)
                          "the transaction %llu that is waited for is not there",
                          (unsigned long long)waits_for);
     }
-    if (txn->parked_count >= TXN_PARKED_MAX) {
-        return error_set(request->error, LS_ENOSPACE, TXN_PARKED_MAX,
-                         "%d calls wait already, and no more can", TXN_PARKED_MAX);
+    int rc = txn_check_parking(txn, request->error);
+    if (rc != 0) {
+        return rc;
     }
     call->request = request;
     call->waits_for = waits_for;
@@ -271,27 +280,38 @@ static int extension_begin(void *context, struct coordinator *c, struct ls_error
 
 /* ---- open transactions ---- */
 
-int txn_open_new(struct txn *txn, struct coordinator *c, struct transaction *record,
-                 uint64_t *timestamp, struct ls_error *error)
+int txn_check_open(const struct txn *txn, struct ls_error *error)
 {
-    struct open *open;
-    struct key key;
     uint64_t open_max = atomic_load(&txn->open_max);
     if (txn->now.open >= open_max) {
         return error_set(error, LS_ENOSPACE, open_max,
                          "%llu transactions are open, and no more can be",
                          (unsigned long long)open_max);
     }
-    int rc = coordinator_room(c, STORE_ROOM_ADD, txn->lists.size + 512, error);
-    rc = rc != 0 ? rc : coordinator_tick(c, timestamp, error);
+    return 0;
+}
+
+int txn_open_new(struct txn *txn, struct coordinator *c, struct transaction *record,
+                 uint64_t *timestamp, struct ls_error *error)
+{
+    struct open *open;
+    struct key key;
+    int rc = txn_check_open(txn, error);
+    rc = rc != 0 ? rc : coordinator_room(c, STORE_ROOM_ADD, txn->lists.size + 512, error);
     if (rc != 0) {
         return rc;
     }
     record->began_ns = coordinator_now_ns(c);
-    rc = open_new(&open, *timestamp, record, error);
+    rc = open_new(&open, coordinator_clock_here(c) + 1, record, error);
     if (rc != 0) {
         return rc;
     }
+    rc = coordinator_tick(c, timestamp, error);
+    if (rc != 0) {
+        open_free(open);
+        return rc;
+    }
+    assert(*timestamp == open->timestamp);
     if (txn->epoch == 0) {
         rc = coordinator_epoch(c, &txn->epoch, error);
         txn->epoch_is_new = true;
