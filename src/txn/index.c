@@ -351,7 +351,7 @@ int index_add(struct index *index, struct open *open, struct ls_error *error)
 
 void index_remove(struct index *index, struct open *open)
 {
-    assert(open->waiters == NULL);
+    assert(open->waiters == NULL && open->parts == NULL);
     index_release(index, open);
     struct open **at = &index->buckets[open->timestamp & (index->bucket_count - 1)];
     while (*at != open) {

@@ -37,7 +37,8 @@ struct open {
     uint64_t began_ns;
     bool whole;       /* one call of its process, which waits to run at once */
     uint64_t seen_ms; /* since when this process knows it */
-    struct txn_call *waiters, *waiters_last;
+    struct txn_call *waiters, *waiters_last; /* until it is closed */
+    struct txn_call *parts;                  /* its own calls, which wait for others */
     struct open *next_in_bucket;
     struct open *older, *newer; /* in the order of their timestamps */
     size_t count;
@@ -72,7 +73,7 @@ struct held *open_key(const struct open *open, ls_bytes key);
 
 /* Places its marks. It must be newer than all others. On success it is the index's. */
 int index_add(struct index *index, struct open *open, struct ls_error *error);
-/* Takes it out and frees it, its waiters taken off before. */
+/* Takes it out and frees it, its waiters and parts taken off before. */
 void index_remove(struct index *index, struct open *open);
 /* What it wrote at a key, or LS_SHARD_NONE. */
 int index_write(struct index *index, const struct open *open, const struct held *held,
@@ -169,8 +170,9 @@ struct txn {
 
     struct calls parking; /* in this transaction */
     struct calls parked;
-    struct calls ready;      /* to run again */
-    struct txn_call *waking; /* linked by waiter_next: ready once the transaction is committed */
+    struct calls ready; /* to run again */
+    /* Linked by waiter_next: ready once the transaction is committed. */
+    struct txn_call *waking, *waking_last;
     uint64_t parked_count;
     uint64_t *over_timestamps;
     size_t over_count, over_max; /* RUNs that failed after they had waited: closed at the end */

@@ -74,6 +74,64 @@ int txn_check_parking(const struct txn *txn, struct ls_error *error)
     return 0;
 }
 
+/* The open transaction that the call is part of; NULL: none. */
+static struct open *find_whole(const struct txn *txn, const struct txn_call *call)
+{
+    switch (call->kind) {
+    case TXN_BEGIN:
+    case TXN_RUN:
+        return index_find(txn->index, call->request->clock);
+    case TXN_READ:
+        return index_find(txn->index, call->timestamp);
+    default:
+        return NULL;
+    }
+}
+
+static void join_waiters(struct txn_call *call, struct open *open)
+{
+    call->waits_for = open;
+    call->waiter_next = NULL;
+    call->waiter_previous = open->waiters_last;
+    *(open->waiters_last != NULL ? &open->waiters_last->waiter_next : &open->waiters) = call;
+    open->waiters_last = call;
+}
+
+static void leave_waiters(struct txn_call *call)
+{
+    struct open *open = call->waits_for;
+    *(call->waiter_previous != NULL ? &call->waiter_previous->waiter_next : &open->waiters) =
+        call->waiter_next;
+    *(call->waiter_next != NULL ? &call->waiter_next->waiter_previous : &open->waiters_last) =
+        call->waiter_previous;
+}
+
+static void join_parts(struct txn_call *call, struct open *open)
+{
+    call->part_of = open;
+    if (open == NULL) {
+        return;
+    }
+    call->part_previous = NULL;
+    call->part_next = open->parts;
+    if (open->parts != NULL) {
+        open->parts->part_previous = call;
+    }
+    open->parts = call;
+}
+
+static void leave_parts(struct txn_call *call)
+{
+    if (call->part_of == NULL) {
+        return;
+    }
+    *(call->part_previous != NULL ? &call->part_previous->part_next : &call->part_of->parts) =
+        call->part_next;
+    if (call->part_next != NULL) {
+        call->part_next->part_previous = call->part_previous;
+    }
+}
+
 int txn_park(struct txn *txn, struct request *request, uint64_t waits_for)
 {
     struct txn_call *call = call_of(request);
@@ -88,10 +146,8 @@ int txn_park(struct txn *txn, struct request *request, uint64_t waits_for)
         return rc;
     }
     call->request = request;
-    call->waits_for = waits_for;
-    call->waiter_next = NULL;
-    *(open->waiters_last != NULL ? &open->waiters_last->waiter_next : &open->waiters) = call;
-    open->waiters_last = call;
+    join_waiters(call, open);
+    join_parts(call, find_whole(txn, call));
     calls_add(&txn->parking, call);
     txn->parked_count++;
     txn->counters.waited++;
@@ -100,13 +156,24 @@ int txn_park(struct txn *txn, struct request *request, uint64_t waits_for)
     return 0;
 }
 
-/* Those who wait for it run again once this transaction is committed. */
-static void wake_waiters(struct txn *txn, struct open *open)
+/* It runs again once this transaction is committed. */
+static void wake(struct txn *txn, struct txn_call *call)
 {
-    if (open->waiters != NULL) {
-        open->waiters_last->waiter_next = txn->waking;
-        txn->waking = open->waiters;
-        open->waiters = open->waiters_last = NULL;
+    leave_waiters(call);
+    leave_parts(call);
+    call->waiter_next = NULL;
+    *(txn->waking != NULL ? &txn->waking_last->waiter_next : &txn->waking) = call;
+    txn->waking_last = call;
+}
+
+/* Those who wait for it, and those that are part of it: they have nothing to wait for any more. */
+static void wake_for(struct txn *txn, struct open *open)
+{
+    while (open->waiters != NULL) {
+        wake(txn, open->waiters);
+    }
+    while (open->parts != NULL) {
+        wake(txn, open->parts);
     }
 }
 
@@ -114,6 +181,7 @@ static void wake_everybody(struct txn *txn)
 {
     for (struct open *open = txn->index->oldest; open != NULL; open = open->newer) {
         open->waiters = open->waiters_last = NULL;
+        open->parts = NULL;
     }
     txn->waking = NULL;
     calls_join(&txn->ready, &txn->parked);
@@ -351,7 +419,7 @@ int txn_close_open(struct txn *txn, struct coordinator *c, struct open *open,
     txn->touched = true;
     txn->now.open -= txn->now.open > 0;
     txn->now.generation++;
-    wake_waiters(txn, open);
+    wake_for(txn, open);
     index_remove(txn->index, open);
     return 0;
 }

@@ -111,6 +111,8 @@ struct txn_mark {
     size_t at;            /* where `key` is in the call's bytes: of use inside only */
 };
 
+struct open; /* of the module */
+
 struct txn_call {
     enum txn_kind kind;
 
@@ -139,9 +141,11 @@ struct txn_call {
     /* The module's own. */
     struct request *request;
     struct txn_call *parked_next, *parked_previous;
-    struct txn_call *waiter_next;
-    uint64_t waits_for;
-    bool parked, settled;
+    struct txn_call *waiter_next, *waiter_previous; /* of those who wait for the same */
+    struct txn_call *part_next, *part_previous;     /* of those that are part of the same */
+    struct open *waits_for;
+    struct open *part_of; /* the transaction that it begins, reads in or is; NULL: none */
+    bool settled;
 };
 
 /* Makes *request carry the call, which must be all zeros but for its arguments, `values` and
@@ -151,7 +155,8 @@ struct txn_call {
  * BEGIN: LS_EINVAL: no keys, a key twice among the reads or among the writes, a ttl above
  * TXN_TTL_MS_MAX; LS_ENOSPACE, with txn-open-max as the number. It is done when all eager values
  * are known. LS_ETXNEXPIRED where its time was over first.
- * READ: LS_ENOLOCK: the transaction does not read this key.
+ * READ: LS_ENOLOCK: the transaction does not read this key. One that waits when its transaction is
+ * closed has LS_ETXNEXPIRED at once, as has a BEGIN.
  * COMMIT: LS_ENOLOCK: a key that it did not declare to write; LS_EINVAL: a will-key is missing, or
  * a key is there twice. The transaction is then as before.
  * READ, COMMIT, ABORT, EXPLAIN: LS_ETXNEXPIRED: no open transaction has the timestamp: it was

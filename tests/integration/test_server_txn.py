@@ -303,6 +303,17 @@ def a_server_that_stops_answers_what_waits(given):
         refused(waiting.reply(), "SHUTDOWN")
 
 
+def a_call_that_waits_ends_with_its_transaction(given):
+    with new_server(given) as server, server.client() as client, server.client() as other:
+        begin(client, "WILL", 1, "a", "TTL", 3600000)
+        refused(other.call("TXN.BEGIN", "EAGER", 1, "a", "TTL", 100), "TXNEXPIRED")
+        timestamp, _ = begin(other, "LAZY", 1, "a", "WILL", 1, "b")
+        other.send_all([("TXN.READ", timestamp, "a"), ("TXN.COMMIT", timestamp, 1, "b", "x")])
+        refused(other.reply(), "TXNEXPIRED")
+        equal(other.reply(), b"OK", "the commit, which did not wait for the read")
+        equal(get(client, "b"), b"x", "what it wrote")
+
+
 def what_was_open_at_a_crash_is_released(given):
     with new_server(given) as server:
         with server.client() as client:
@@ -371,6 +382,7 @@ TESTS = (operations_of_one_round_trip, begin_read_commit, reads_of_the_past,
          a_may_write_between_holds_and_lets_go, replies_keep_the_order_of_their_connection,
          commit_after_the_time_limit, explain_says_who_waits_for_whom, redis_clients_speak_it,
          two_servers_on_one_directory, a_server_that_stops_answers_what_waits,
+         a_call_that_waits_ends_with_its_transaction,
          what_was_open_at_a_crash_is_released, there_are_as_many_open_as_allowed,
          ten_thousand_clients_begin_and_vanish, many_that_wait_do_not_choke_the_server)
 
