@@ -267,12 +267,26 @@ int txn_commit(struct txn *txn, struct coordinator *c, struct request *request)
 
 /* ---- abort ---- */
 
+static int find_released(struct txn *txn, struct coordinator *c, const struct txn_call *call,
+                         struct open **out, struct ls_error *error)
+{
+    uint64_t timestamp = call->timestamp;
+    if (call->begun != NULL) {
+        timestamp = call->begun->request->clock;
+        if (timestamp == 0) {
+            return error_code(error, LS_ETXNEXPIRED); /* it failed to begin */
+        }
+    }
+    return txn_find(txn, c, timestamp, out, error);
+}
+
 int txn_abort(struct txn *txn, struct coordinator *c, struct request *request)
 {
     const struct txn_call *call = call_of(request);
     struct open *open;
     bool released = call->kind == TXN_RELEASE;
-    int rc = find_interactive(txn, c, call->timestamp, &open, request->error);
+    int rc = released ? find_released(txn, c, call, &open, request->error)
+                      : find_interactive(txn, c, call->timestamp, &open, request->error);
     if (rc != 0) {
         return released && rc == LS_ETXNEXPIRED ? 0 : rc;
     }

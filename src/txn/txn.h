@@ -18,7 +18,7 @@
  * written, given up, released or expired, by whatever process.
  *
  * Rules:
- *  1. What a call points to (keys, values, arrays) is borrowed until it is done.
+ *  1. What a call points to (keys, values, arrays, another call) is borrowed until it is done.
  *  2. Values that come out lie in the call's `bytes`, and live until txn_call_free or until the
  *     call is submitted once more. The buf may be used again for the next call.
  *  3. Somebody must submit a TXN_TICK when txn_wait_ms says so, and when another process committed
@@ -55,7 +55,8 @@ enum txn_kind {
     TXN_READ,    /* reads one of its eager or lazy keys, as often as wanted */
     TXN_COMMIT,  /* writes, and closes it */
     TXN_ABORT,   /* closes it; nothing was written */
-    TXN_RELEASE, /* as TXN_ABORT, for one whose owner is gone; accepted where it is over */
+    TXN_RELEASE, /* as TXN_ABORT, for one whose owner is gone, a RUN too; accepted where it is over,
+                  * or has failed to begin */
     TXN_RUN,     /* a whole transaction in one call */
     TXN_GET,     /* reads keys as of a timestamp, or of now */
     TXN_EXPLAIN, /* what a transaction holds, and what it waits for */
@@ -117,9 +118,10 @@ struct txn_call {
     enum txn_kind kind;
 
     /* Arguments. */
-    uint64_t timestamp; /* READ, COMMIT, ABORT, RELEASE, EXPLAIN; GET where has_at */
-    uint64_t ttl_ms;    /* BEGIN; 0: the default */
-    bool has_at;        /* GET: as of `timestamp`, else of now */
+    uint64_t timestamp;           /* READ, COMMIT, ABORT, RELEASE, EXPLAIN; GET where has_at */
+    const struct txn_call *begun; /* RELEASE: instead, what this BEGIN, submitted before, began */
+    uint64_t ttl_ms;              /* BEGIN; 0: the default */
+    bool has_at;                  /* GET: as of `timestamp`, else of now */
     struct txn_keys eager, lazy, will, may; /* BEGIN; READ: one key in `eager`; GET: `eager` */
     const struct txn_write *writes;         /* COMMIT */
     size_t write_count;

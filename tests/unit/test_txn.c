@@ -337,6 +337,36 @@ static void what_ends_in_one_batch_with_what_it_waits_for_is_woken_once(void **s
     }
 }
 
+static void a_begin_that_waits_can_be_released(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    struct job begin, release;
+    world_open(&w, NULL, 1);
+    uint64_t first = world_begin(&w, 0, LIST("a"));
+    job_begin(&begin, LIST("a"), NULL, LIST("b"), NULL);
+    world_submit(&w, 0, &begin);
+    assert_false(begin.done);
+    job_end(&release, TXN_RELEASE, 0);
+    release.call.begun = &begin.call;
+    world_run(&w, 0, &release, 0);
+    assert_true(begin.done);
+    assert_int_equal(begin.request.status, LS_ETXNEXPIRED);
+    world_expect(&w, 0, "b", NULL);
+    assert_int_equal(world_counters(&w, 0).open, 1);
+    assert_int_equal(world_counters(&w, 0).released, 1);
+    world_run(&w, 0, &release, 0); /* it is over */
+    job_free(&begin);
+    job_begin(&begin, NULL, NULL, NULL, NULL);
+    job_end(&release, TXN_RELEASE, 0);
+    release.call.begun = &begin.call;
+    submit_together(&w, (struct job *const[]){&begin, &release}, 2);
+    assert_int_equal(begin.request.status, LS_EINVAL);
+    assert_code(release.request.status, 0, &release.error); /* it never was */
+    world_commit(&w, 0, first, "a", "1");
+    world_close(&w);
+}
+
 /* ---- refusals in a batch ---- */
 
 /* The call is refused, and those that share its batch notice nothing. */
@@ -944,6 +974,7 @@ int main(void)
         cmocka_unit_test(a_begin_that_waits_longer_than_its_time_is_told_at_once),
         cmocka_unit_test(a_read_that_waits_ends_when_its_transaction_does),
         cmocka_unit_test(what_ends_in_one_batch_with_what_it_waits_for_is_woken_once),
+        cmocka_unit_test(a_begin_that_waits_can_be_released),
         cmocka_unit_test(a_begin_that_reads_too_much_is_refused_alone),
         cmocka_unit_test(who_finds_no_place_to_wait_is_refused_alone),
         cmocka_unit_test(a_run_does_all_its_operations_in_order),
