@@ -259,6 +259,22 @@ static void spread(struct index *index)
     index->bucket_count = count;
 }
 
+/* How long a transaction that waits for this one may have to be open, in whole seconds. One that
+ * runs in a call of its own has reckoned with that. */
+static size_t outlast_s(const struct open *open)
+{
+    uint64_t ms = open->whole ? open->ttl_ms : open->ttl_ms + OUTLAST_MS;
+    return ms < OUTLAST_S_MAX * 1000 ? (size_t)(ms + 999) / 1000 : OUTLAST_S_MAX;
+}
+
+uint64_t index_outlast_ms(struct index *index)
+{
+    while (index->outlast_s_top > 0 && index->outlast_counts[index->outlast_s_top] == 0) {
+        index->outlast_s_top--;
+    }
+    return (uint64_t)index->outlast_s_top * 1000;
+}
+
 static unsigned write_kinds(const struct held *held)
 {
     return ((held->kinds & TXN_WILL) != 0 ? LS_SHARD_WILL : 0u) |
@@ -346,6 +362,9 @@ int index_add(struct index *index, struct open *open, struct ls_error *error)
     }
     index->newest = open;
     index->count++;
+    size_t seconds = outlast_s(open);
+    index->outlast_counts[seconds]++;
+    index->outlast_s_top = seconds > index->outlast_s_top ? seconds : index->outlast_s_top;
     return 0;
 }
 
@@ -361,6 +380,7 @@ void index_remove(struct index *index, struct open *open)
     *(open->older != NULL ? &open->older->newer : &index->oldest) = open->newer;
     *(open->newer != NULL ? &open->newer->older : &index->newest) = open->older;
     index->count--;
+    index->outlast_counts[outlast_s(open)]--;
     open_free(open);
 }
 

@@ -12,9 +12,6 @@
 
 #define NUMBER_SIZE_MAX 20 /* the digits of a 64-bit integer, and its sign */
 
-/* Above the longest time limit of what it waits for, in ms. */
-#define TTL_MORE 5000
-
 /* ---- its keys ---- */
 
 /* So many keys are found by looking at each. */
@@ -304,10 +301,7 @@ static int take_place(struct txn *txn, struct coordinator *c, struct request *re
     }
     record.eager.data = txn->lists.data;
     record.will.data = txn->lists.data + record.eager.size;
-    for (const struct open *open = txn->index->oldest; open != NULL; open = open->newer) {
-        uint64_t ttl_ms = open->whole ? open->ttl_ms : open->ttl_ms + TTL_MORE;
-        record.ttl_ms = ttl_ms > record.ttl_ms ? ttl_ms : record.ttl_ms;
-    }
+    record.ttl_ms = index_outlast_ms(txn->index);
     uint64_t timestamp;
     rc = txn_open_new(txn, c, &record, &timestamp, request->error);
     if (rc != 0) {

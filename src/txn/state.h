@@ -45,6 +45,10 @@ struct open {
     struct held *keys; /* in byte order */
 };
 
+/* By how much the time limit of who waits is above that of the one it waits for. */
+#define OUTLAST_MS    5000
+#define OUTLAST_S_MAX ((TXN_TTL_MS_MAX + OUTLAST_MS) / 1000)
+
 struct index {
     unsigned shard_count;
     ls_shard **shards;
@@ -58,6 +62,8 @@ struct index {
     uint64_t locked; /* acknowledgements so far */
     ls_shard_lock *locks;
     size_t locks_max;
+    size_t outlast_s_top; /* at least that of each: what is above counts nobody */
+    uint32_t outlast_counts[OUTLAST_S_MAX + 1]; /* open transactions, by seconds */
 };
 
 int index_open(struct index **out, unsigned shard_count, uint64_t seed, struct ls_error *error);
@@ -78,6 +84,9 @@ void index_remove(struct index *index, struct open *open);
 /* What it wrote at a key, or LS_SHARD_NONE. */
 int index_write(struct index *index, const struct open *open, const struct held *held,
                 enum ls_shard_content content, ls_bytes value, struct ls_error *error);
+/* A time limit, in ms, that is above those of all that are open by OUTLAST_MS, or equal to that of
+ * one which runs in a call of its own; rounded up to whole seconds. */
+uint64_t index_outlast_ms(struct index *index);
 /* Gives up the writes that were not made. */
 void index_release(struct index *index, const struct open *open);
 /* The open write that a read of the key below `timestamp` would wait for; 0: none. Nothing may be
