@@ -380,6 +380,7 @@ static int open_store(struct server *server, struct ls_error *error)
                                         .ttl_ms = config->txn_ttl,
                                         .open_max = config->txn_open_max,
                                         .history_age_ms = config->txn_history_age,
+                                        .seed = server->shards.seed,
                                         .lives_on = true};
         rc = txn_open(&server->txns.txn, server->sequencer, &txn, error);
     }

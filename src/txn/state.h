@@ -50,6 +50,7 @@ struct open {
 #define OUTLAST_S_MAX ((TXN_TTL_MS_MAX + OUTLAST_MS) / 1000)
 
 struct index {
+    uint64_t seed;
     unsigned shard_count;
     ls_shard **shards;
     uint64_t *seen; /* the watermarks of each */

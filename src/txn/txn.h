@@ -183,7 +183,7 @@ struct txn_options {
     uint64_t ttl_ms;         /* of a transaction that names none; 0: the default */
     uint64_t open_max;       /* open transactions in the store; 0: the default */
     uint64_t history_age_ms; /* versions that were current since are kept; TXN_HISTORY_DEFAULT */
-    uint64_t seed;     /* of the shards' hashes: a secret number where strangers choose the keys */
+    uint64_t seed;     /* of hashes: a secret number where strangers choose keys, or the clock */
     bool lives_on;     /* a server: what it finds in the log it moves by and by, not at once */
     size_t recent_max; /* bytes of versions in memory after which they are moved; 0: the default */
     uint64_t (*now_ms)(void *context); /* monotonic; NULL: CLOCK_MONOTONIC */

@@ -5,7 +5,7 @@
 #include "fixture.h"
 #include "txn/state.h"
 
-enum { SHARDS = 4 };
+enum { COUNT = 4096, SHARDS = 4 };
 
 static struct index *new_index(void)
 {
@@ -24,6 +24,35 @@ static struct open *add(struct index *index, uint64_t timestamp, uint64_t ttl_ms
     assert_code(open_new(&open, timestamp, &record, &error), 0, &error);
     assert_code(index_add(index, open, &error), 0, &error);
     return open;
+}
+
+static void timestamps_that_a_client_spaces_do_not_share_a_bucket(void **state)
+{
+    enum { CHAIN_MAX = 16 };
+    (void)state;
+    for (unsigned bits = 0; bits <= 32; bits++) {
+        struct index *index = new_index();
+        for (uint64_t i = 1; i <= COUNT; i++) {
+            add(index, i << bits, 1000, false);
+        }
+        for (size_t i = 0; i < index->bucket_count; i++) {
+            size_t length = 0;
+            for (struct open *at = index->buckets[i]; at != NULL; at = at->next_in_bucket) {
+                length++;
+            }
+            if (length > CHAIN_MAX) {
+                fail_msg("%zu that are 2^%u apart share a bucket", length, bits);
+            }
+        }
+        for (uint64_t i = 1; i <= COUNT; i++) {
+            struct open *open = index_find(index, i << bits);
+            assert_non_null(open);
+            assert_int_equal(open->timestamp, i << bits);
+            index_remove(index, open);
+            assert_null(index_find(index, i << bits));
+        }
+        index_close(index);
+    }
 }
 
 /* By looking at all of them. */
@@ -68,6 +97,7 @@ static void the_longest_time_limit_is_known_as_they_come_and_go(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(timestamps_that_a_client_spaces_do_not_share_a_bucket),
         cmocka_unit_test(the_longest_time_limit_is_known_as_they_come_and_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
