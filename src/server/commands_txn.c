@@ -363,6 +363,7 @@ static void answer_run(struct pending *pending)
 {
     struct conn *conn = pending->conn;
     const struct txn_call *txn = txns_call(pending);
+    txns_abandon(pending);
     if (!write_failed(pending)) {
         answer_array(conn, txn->op_count);
         for (size_t i = 0; i < txn->op_count; i++) {

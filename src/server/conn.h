@@ -81,6 +81,7 @@ struct conn {
     bool closed : 1;    /* uv_close was called */
     bool unhandled : 1; /* the handle is closed */
     bool turn : 1;      /* which of its two watches is to send next */
+    bool ended : 1;     /* txns_end was called for what it has under way */
     bool failed : 1;    /* a reply could not be written whole for want of memory */
     uint32_t unanswered;
     struct pending *oldest; /* of those that are not back */

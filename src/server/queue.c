@@ -162,6 +162,16 @@ void queue_done(struct queue *queue, struct pending *pending)
     leave_block(queue, block);
 }
 
+void queue_hold(struct pending *pending)
+{
+    pending->block->pendings++;
+}
+
+void queue_let_go(struct queue *queue, struct pending *pending)
+{
+    leave_block(queue, pending->block);
+}
+
 void queue_free(struct queue *queue)
 {
     assert(queue->count == 0);

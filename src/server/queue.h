@@ -68,6 +68,10 @@ void queue_submit(struct queue *queue, struct sequencer *sequencer);
 /* A pending came back and was answered. */
 void queue_done(struct queue *queue, struct pending *pending);
 
+/* Keeps the pending's memory beyond that, until it is let go. */
+void queue_hold(struct pending *pending);
+void queue_let_go(struct queue *queue, struct pending *pending);
+
 void queue_free(struct queue *queue);
 
 #endif

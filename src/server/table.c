@@ -152,8 +152,9 @@ const struct command commands[] = {
      "absent, once all are known",
      command_txn_begin},
     {"TXN.READ", "transactions", 3, 3, R | COMMAND_QUEUED | F, 0, 0, 0, "timestamp key",
-     "Reads an EAGER or LAZY key of an open transaction.", "the value, or null; NOLOCK, TXNEXPIRED",
-     command_txn_read},
+     "Reads an EAGER or LAZY key of an open transaction. One that still waits when the transaction "
+     "ends, for its TXN.COMMIT too, is refused.",
+     "the value, or null; NOLOCK, TXNEXPIRED", command_txn_read},
     {"TXN.COMMIT", "transactions", 2, -1, W | F, 0, 0, 0,
      "timestamp [n key value ..] [DEL n key ..]",
      "Writes and deletes, and ends the transaction. Each WILL key must be there, MAY keys left out "

@@ -102,6 +102,41 @@ static void release(struct server *server, uint64_t timestamp)
     }
 }
 
+static void begun_released(struct pending *pending)
+{
+    struct pending *begin = txns_call(pending)->begun->request->owner;
+    released(pending);
+    queue_let_go(&pending->server->queue, begin);
+}
+
+/* What a TXN.BEGIN that is not answered yet has begun, or will have when the release gets there.
+ * Whether it has, only the sequencer knows. */
+static void release_begun(struct pending *begin)
+{
+    struct server *server = begin->server;
+    struct txn_call *call;
+    struct pending *pending = txns_new(server, TXN_RELEASE, 0, &call);
+    if (pending != NULL) {
+        queue_hold(begin);
+        pending->answer = begun_released;
+        call->begun = txns_call(begin);
+        txn_request(&pending->request, call);
+        queue_add(&server->queue, pending);
+    }
+}
+
+static bool is_begin(const struct pending *pending)
+{
+    return pending->request.kind == REQUEST_EXTENSION && txns_call(pending)->kind == TXN_BEGIN;
+}
+
+void txns_abandon(struct pending *pending)
+{
+    if (pending->request.status == LS_ESHUTDOWN && pending->request.clock != 0) {
+        release(pending->server, pending->request.clock);
+    }
+}
+
 /* Forgets what is long over. Looking at two for each that comes keeps those few. */
 static void forget_late(struct conn *conn)
 {
@@ -156,6 +191,12 @@ void txns_forget(struct server *server, uint64_t timestamp)
 void txns_end(struct conn *conn)
 {
     struct server *server = conn->server;
+    for (struct pending *at = conn->ended ? NULL : conn->oldest; at != NULL; at = at->behind) {
+        if (is_begin(at)) {
+            release_begun(at);
+        }
+    }
+    conn->ended = true;
     while (!list_empty(&conn->txns)) {
         struct own_txn *own = LINK_OWNER(conn->txns.next, struct own_txn, link);
         release(server, own->timestamp);

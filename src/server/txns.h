@@ -4,7 +4,8 @@
  *
  * Rules:
  *  1. A transaction belongs to the connection that began it, until it is over or the connection
- *     ends or will send no more commands; then it is released.
+ *     ends or will send no more commands; then it is released, also where its TXN.BEGIN still waits
+ *     or is not answered for another reason.
  *  2. It is forgotten here some time after its TTL, so that what a connection leaves open takes no
  *     memory for ever.
  *  3. One TXN_TICK is under way at most, and one is asked for when it is due or when another
@@ -51,7 +52,10 @@ int txns_own(struct conn *conn, uint64_t timestamp, uint64_t ttl_ms);
 bool txns_is_own(const struct conn *conn, uint64_t timestamp);
 /* It is over. */
 void txns_forget(struct server *server, uint64_t timestamp);
-/* The connection will end none of its transactions any more. */
+/* The server stops, and the call failed though its transaction, which nobody else knows of, may be
+ * open: it is released. */
+void txns_abandon(struct pending *pending);
+/* The connection will end none of its transactions any more, and begin none. */
 void txns_end(struct conn *conn);
 
 /* What is due may have changed. */

@@ -38,6 +38,7 @@ int index_open(struct index **out, unsigned shard_count, uint64_t seed, struct l
     if (index == NULL) {
         return error_code(error, LS_ENOMEM);
     }
+    index->seed = seed;
     index->shard_count = shard_count;
     index->bucket_count = BUCKETS_FIRST;
     index->shards = calloc(shard_count, sizeof(ls_shard *));
@@ -229,9 +230,15 @@ struct held *open_key(const struct open *open, ls_bytes key)
 
 /* ---- adding and removing ---- */
 
+/* Clients can move the clock as they like, so nobody outside knows which share a bucket. */
+static size_t bucket_of(const struct index *index, size_t bucket_count, uint64_t timestamp)
+{
+    return (size_t)hash64(&timestamp, sizeof(timestamp), index->seed) & (bucket_count - 1);
+}
+
 struct open *index_find(const struct index *index, uint64_t timestamp)
 {
-    struct open *open = index->buckets[timestamp & (index->bucket_count - 1)];
+    struct open *open = index->buckets[bucket_of(index, index->bucket_count, timestamp)];
     while (open != NULL && open->timestamp != timestamp) {
         open = open->next_in_bucket;
     }
@@ -250,13 +257,29 @@ static void spread(struct index *index)
         return;
     }
     for (struct open *open = index->oldest; open != NULL; open = open->newer) {
-        struct open **bucket = &buckets[open->timestamp & (count - 1)];
+        struct open **bucket = &buckets[bucket_of(index, count, open->timestamp)];
         open->next_in_bucket = *bucket;
         *bucket = open;
     }
     free(index->buckets);
     index->buckets = buckets;
     index->bucket_count = count;
+}
+
+/* How long a transaction that waits for this one may have to be open, in whole seconds. One that
+ * runs in a call of its own has reckoned with that. */
+static size_t outlast_s(const struct open *open)
+{
+    uint64_t ms = open->whole ? open->ttl_ms : open->ttl_ms + OUTLAST_MS;
+    return ms < OUTLAST_S_MAX * 1000 ? (size_t)(ms + 999) / 1000 : OUTLAST_S_MAX;
+}
+
+uint64_t index_outlast_ms(struct index *index)
+{
+    while (index->outlast_s_top > 0 && index->outlast_counts[index->outlast_s_top] == 0) {
+        index->outlast_s_top--;
+    }
+    return (uint64_t)index->outlast_s_top * 1000;
 }
 
 static unsigned write_kinds(const struct held *held)
@@ -334,7 +357,7 @@ int index_add(struct index *index, struct open *open, struct ls_error *error)
         return rc;
     }
     spread(index);
-    struct open **bucket = &index->buckets[open->timestamp & (index->bucket_count - 1)];
+    struct open **bucket = &index->buckets[bucket_of(index, index->bucket_count, open->timestamp)];
     open->next_in_bucket = *bucket;
     *bucket = open;
     open->older = index->newest;
@@ -346,14 +369,17 @@ int index_add(struct index *index, struct open *open, struct ls_error *error)
     }
     index->newest = open;
     index->count++;
+    size_t seconds = outlast_s(open);
+    index->outlast_counts[seconds]++;
+    index->outlast_s_top = seconds > index->outlast_s_top ? seconds : index->outlast_s_top;
     return 0;
 }
 
 void index_remove(struct index *index, struct open *open)
 {
-    assert(open->waiters == NULL);
+    assert(open->waiters == NULL && open->parts == NULL);
     index_release(index, open);
-    struct open **at = &index->buckets[open->timestamp & (index->bucket_count - 1)];
+    struct open **at = &index->buckets[bucket_of(index, index->bucket_count, open->timestamp)];
     while (*at != open) {
         at = &(*at)->next_in_bucket;
     }
@@ -361,6 +387,7 @@ void index_remove(struct index *index, struct open *open)
     *(open->older != NULL ? &open->older->newer : &index->oldest) = open->newer;
     *(open->newer != NULL ? &open->newer->older : &index->newest) = open->older;
     index->count--;
+    index->outlast_counts[outlast_s(open)]--;
     open_free(open);
 }
 

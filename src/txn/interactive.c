@@ -81,42 +81,76 @@ static int describe(struct txn *txn, const struct txn_call *call, struct transac
     return 0;
 }
 
-/* Reads the keys as the transaction sees them, or parks where one is not known yet. */
-static int read_keys(struct txn *txn, struct coordinator *c, struct request *request,
-                     uint64_t timestamp, const struct txn_keys *keys)
+/* Reads the keys as the transaction sees them: 0, or 1 with what it waits for where one is not
+ * known yet. */
+static int resolve_keys(struct txn *txn, struct coordinator *c, struct request *request,
+                        uint64_t timestamp, const struct txn_keys *keys, uint64_t *waits_for)
 {
     struct txn_call *call = call_of(request);
     for (size_t i = 0; i < keys->count; i++) {
-        uint64_t waits_for;
         int rc = txn_resolve(txn, c, call, timestamp, keys->keys[i],
-                             recent_hash(txn->recent, keys->keys[i]), &call->values[i], &waits_for,
+                             recent_hash(txn->recent, keys->keys[i]), &call->values[i], waits_for,
                              request->error);
         if (rc != 0) {
-            return rc < 0 ? rc : txn_park(txn, request, waits_for);
+            return rc;
         }
     }
     txn_settle_values(call, keys->count);
     return 0;
 }
 
-int txn_begin(struct txn *txn, struct coordinator *c, struct request *request)
+/* The same, and parks where one is not known yet. */
+static int read_keys(struct txn *txn, struct coordinator *c, struct request *request,
+                     uint64_t timestamp, const struct txn_keys *keys)
 {
-    struct txn_call *call = call_of(request);
-    if (request->clock != 0) { /* it has begun, and waited */
-        struct open *open;
-        int rc = txn_find(txn, c, request->clock, &open, request->error);
-        return rc != 0 ? rc : read_keys(txn, c, request, request->clock, &call->eager);
-    }
+    uint64_t waits_for;
+    int rc = resolve_keys(txn, c, request, timestamp, keys, &waits_for);
+    return rc <= 0 ? rc : txn_park(txn, request, waits_for);
+}
+
+/* All that may be refused is done before the first put, so that a refusal is nobody else's. */
+static int begin_new(struct txn *txn, struct coordinator *c, struct request *request)
+{
+    const struct txn_call *call = call_of(request);
     struct transaction record = {0};
-    uint64_t timestamp;
-    int rc = describe(txn, call, &record, request->error);
+    uint64_t timestamp = coordinator_clock_here(c) + 1;
+    uint64_t waits_for;
+    int rc = txn_check_open(txn, request->error);
+    rc = rc != 0 ? rc : describe(txn, call, &record, request->error);
+    rc = rc != 0 ? rc : resolve_keys(txn, c, request, timestamp, &call->eager, &waits_for);
+    if (rc < 0) {
+        return rc;
+    }
+    bool waits = rc > 0;
+    rc = waits ? txn_check_parking(txn, request->error) : 0;
     rc = rc != 0 ? rc : txn_open_new(txn, c, &record, &timestamp, request->error);
     if (rc != 0) {
         return rc;
     }
     txn->counters.begun++;
     request->clock = timestamp;
-    return read_keys(txn, c, request, timestamp, &call->eager);
+    return waits ? txn_park(txn, request, waits_for) : 0;
+}
+
+/* It has begun, and waited. Where it fails nobody knows of it: it is closed. */
+static int begin_waited(struct txn *txn, struct coordinator *c, struct request *request)
+{
+    struct open *open;
+    int rc = txn_find(txn, c, request->clock, &open, request->error);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = read_keys(txn, c, request, request->clock, &call_of(request)->eager);
+    if (rc != 0) {
+        int given_up = txn_give_up(txn, request->clock, request->error);
+        rc = given_up != 0 ? given_up : rc;
+    }
+    return rc;
+}
+
+int txn_begin(struct txn *txn, struct coordinator *c, struct request *request)
+{
+    return request->clock == 0 ? begin_new(txn, c, request) : begin_waited(txn, c, request);
 }
 
 /* ---- read ---- */
@@ -233,12 +267,26 @@ int txn_commit(struct txn *txn, struct coordinator *c, struct request *request)
 
 /* ---- abort ---- */
 
+static int find_released(struct txn *txn, struct coordinator *c, const struct txn_call *call,
+                         struct open **out, struct ls_error *error)
+{
+    uint64_t timestamp = call->timestamp;
+    if (call->begun != NULL) {
+        timestamp = call->begun->request->clock;
+        if (timestamp == 0) {
+            return error_code(error, LS_ETXNEXPIRED); /* it failed to begin */
+        }
+    }
+    return txn_find(txn, c, timestamp, out, error);
+}
+
 int txn_abort(struct txn *txn, struct coordinator *c, struct request *request)
 {
     const struct txn_call *call = call_of(request);
     struct open *open;
     bool released = call->kind == TXN_RELEASE;
-    int rc = find_interactive(txn, c, call->timestamp, &open, request->error);
+    int rc = released ? find_released(txn, c, call, &open, request->error)
+                      : find_interactive(txn, c, call->timestamp, &open, request->error);
     if (rc != 0) {
         return released && rc == LS_ETXNEXPIRED ? 0 : rc;
     }

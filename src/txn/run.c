@@ -12,9 +12,6 @@
 
 #define NUMBER_SIZE_MAX 20 /* the digits of a 64-bit integer, and its sign */
 
-/* Above the longest time limit of what it waits for, in ms. */
-#define TTL_MORE 5000
-
 /* ---- its keys ---- */
 
 /* So many keys are found by looking at each. */
@@ -296,17 +293,15 @@ static int take_place(struct txn *txn, struct coordinator *c, struct request *re
 {
     struct transaction record = {.whole = 1};
     txn->lists.size = 0;
-    int rc = list_slots(txn, count, false, &record.eager, request->error);
+    int rc = txn_check_parking(txn, request->error);
+    rc = rc != 0 ? rc : list_slots(txn, count, false, &record.eager, request->error);
     rc = rc != 0 ? rc : list_slots(txn, count, true, &record.will, request->error);
     if (rc != 0) {
         return rc;
     }
     record.eager.data = txn->lists.data;
     record.will.data = txn->lists.data + record.eager.size;
-    for (const struct open *open = txn->index->oldest; open != NULL; open = open->newer) {
-        uint64_t ttl_ms = open->whole ? open->ttl_ms : open->ttl_ms + TTL_MORE;
-        record.ttl_ms = ttl_ms > record.ttl_ms ? ttl_ms : record.ttl_ms;
-    }
+    record.ttl_ms = index_outlast_ms(txn->index);
     uint64_t timestamp;
     rc = txn_open_new(txn, c, &record, &timestamp, request->error);
     if (rc != 0) {

@@ -37,14 +37,20 @@ struct open {
     uint64_t began_ns;
     bool whole;       /* one call of its process, which waits to run at once */
     uint64_t seen_ms; /* since when this process knows it */
-    struct txn_call *waiters, *waiters_last;
+    struct txn_call *waiters, *waiters_last; /* until it is closed */
+    struct txn_call *parts;                  /* its own calls, which wait for others */
     struct open *next_in_bucket;
     struct open *older, *newer; /* in the order of their timestamps */
     size_t count;
     struct held *keys; /* in byte order */
 };
 
+/* By how much the time limit of who waits is above that of the one it waits for. */
+#define OUTLAST_MS    5000
+#define OUTLAST_S_MAX ((TXN_TTL_MS_MAX + OUTLAST_MS) / 1000)
+
 struct index {
+    uint64_t seed;
     unsigned shard_count;
     ls_shard **shards;
     uint64_t *seen; /* the watermarks of each */
@@ -57,6 +63,8 @@ struct index {
     uint64_t locked; /* acknowledgements so far */
     ls_shard_lock *locks;
     size_t locks_max;
+    size_t outlast_s_top; /* at least that of each: what is above counts nobody */
+    uint32_t outlast_counts[OUTLAST_S_MAX + 1]; /* open transactions, by seconds */
 };
 
 int index_open(struct index **out, unsigned shard_count, uint64_t seed, struct ls_error *error);
@@ -72,11 +80,14 @@ struct held *open_key(const struct open *open, ls_bytes key);
 
 /* Places its marks. It must be newer than all others. On success it is the index's. */
 int index_add(struct index *index, struct open *open, struct ls_error *error);
-/* Takes it out and frees it, its waiters taken off before. */
+/* Takes it out and frees it, its waiters and parts taken off before. */
 void index_remove(struct index *index, struct open *open);
 /* What it wrote at a key, or LS_SHARD_NONE. */
 int index_write(struct index *index, const struct open *open, const struct held *held,
                 enum ls_shard_content content, ls_bytes value, struct ls_error *error);
+/* A time limit, in ms, that is above those of all that are open by OUTLAST_MS, or equal to that of
+ * one which runs in a call of its own; rounded up to whole seconds. */
+uint64_t index_outlast_ms(struct index *index);
 /* Gives up the writes that were not made. */
 void index_release(struct index *index, const struct open *open);
 /* The open write that a read of the key below `timestamp` would wait for; 0: none. Nothing may be
@@ -170,8 +181,9 @@ struct txn {
 
     struct calls parking; /* in this transaction */
     struct calls parked;
-    struct calls ready;      /* to run again */
-    struct txn_call *waking; /* linked by waiter_next: ready once the transaction is committed */
+    struct calls ready; /* to run again */
+    /* Linked by waiter_next: ready once the transaction is committed. */
+    struct txn_call *waking, *waking_last;
     uint64_t parked_count;
     uint64_t parked_bytes;
     uint64_t *over_timestamps;
@@ -206,10 +218,14 @@ struct txn {
 
 /* ---- txn.c ---- */
 
-/* Parks the call until the open transaction is closed. */
+/* Whether one more call may wait: 0 or LS_ENOSPACE. */
+int txn_check_parking(const struct txn *txn, struct ls_error *error);
+/* Parks the call until the open transaction is closed, or the one that it is part of. */
 int txn_park(struct txn *txn, struct request *request, uint64_t waits_for);
-/* Puts the record of a new transaction, whose `via` and `began_ns` it sets, and places
- * its marks. */
+/* Whether one more transaction may be open: 0 or LS_ENOSPACE. */
+int txn_check_open(const struct txn *txn, struct ls_error *error);
+/* Puts the record of a new transaction, whose `via` and `began_ns` it sets, and places its marks.
+ * Its timestamp is the next value of the clock. Where it is refused nothing was put. */
 int txn_open_new(struct txn *txn, struct coordinator *c, struct transaction *record,
                  uint64_t *timestamp, struct ls_error *error);
 /* A call that waited to run at once failed: its transaction is closed at the end of this one. */

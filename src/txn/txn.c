@@ -71,6 +71,73 @@ static void parked_no_more(struct txn *txn, const struct txn_call *call)
     txn->parked_bytes -= call->memory;
 }
 
+int txn_check_parking(const struct txn *txn, struct ls_error *error)
+{
+    if (txn->parked_count >= TXN_PARKED_MAX) {
+        return error_set(error, LS_ENOSPACE, TXN_PARKED_MAX,
+                         "%d calls wait already, and no more can", TXN_PARKED_MAX);
+    }
+    return 0;
+}
+
+/* The open transaction that the call is part of; NULL: none. */
+static struct open *find_whole(const struct txn *txn, const struct txn_call *call)
+{
+    switch (call->kind) {
+    case TXN_BEGIN:
+    case TXN_RUN:
+        return index_find(txn->index, call->request->clock);
+    case TXN_READ:
+        return index_find(txn->index, call->timestamp);
+    default:
+        return NULL;
+    }
+}
+
+static void join_waiters(struct txn_call *call, struct open *open)
+{
+    call->waits_for = open;
+    call->waiter_next = NULL;
+    call->waiter_previous = open->waiters_last;
+    *(open->waiters_last != NULL ? &open->waiters_last->waiter_next : &open->waiters) = call;
+    open->waiters_last = call;
+}
+
+static void leave_waiters(struct txn_call *call)
+{
+    struct open *open = call->waits_for;
+    *(call->waiter_previous != NULL ? &call->waiter_previous->waiter_next : &open->waiters) =
+        call->waiter_next;
+    *(call->waiter_next != NULL ? &call->waiter_next->waiter_previous : &open->waiters_last) =
+        call->waiter_previous;
+}
+
+static void join_parts(struct txn_call *call, struct open *open)
+{
+    call->part_of = open;
+    if (open == NULL) {
+        return;
+    }
+    call->part_previous = NULL;
+    call->part_next = open->parts;
+    if (open->parts != NULL) {
+        open->parts->part_previous = call;
+    }
+    open->parts = call;
+}
+
+static void leave_parts(struct txn_call *call)
+{
+    if (call->part_of == NULL) {
+        return;
+    }
+    *(call->part_previous != NULL ? &call->part_previous->part_next : &call->part_of->parts) =
+        call->part_next;
+    if (call->part_next != NULL) {
+        call->part_next->part_previous = call->part_previous;
+    }
+}
+
 int txn_park(struct txn *txn, struct request *request, uint64_t waits_for)
 {
     struct txn_call *call = call_of(request);
@@ -80,15 +147,13 @@ int txn_park(struct txn *txn, struct request *request, uint64_t waits_for)
                          "the transaction %llu that is waited for is not there",
                          (unsigned long long)waits_for);
     }
-    if (txn->parked_count >= TXN_PARKED_MAX) {
-        return error_set(request->error, LS_ENOSPACE, TXN_PARKED_MAX,
-                         "%d calls wait already, and no more can", TXN_PARKED_MAX);
+    int rc = txn_check_parking(txn, request->error);
+    if (rc != 0) {
+        return rc;
     }
     call->request = request;
-    call->waits_for = waits_for;
-    call->waiter_next = NULL;
-    *(open->waiters_last != NULL ? &open->waiters_last->waiter_next : &open->waiters) = call;
-    open->waiters_last = call;
+    join_waiters(call, open);
+    join_parts(call, find_whole(txn, call));
     calls_add(&txn->parking, call);
     txn->parked_count++;
     txn->parked_bytes += call->memory;
@@ -98,13 +163,24 @@ int txn_park(struct txn *txn, struct request *request, uint64_t waits_for)
     return 0;
 }
 
-/* Those who wait for it run again once this transaction is committed. */
-static void wake_waiters(struct txn *txn, struct open *open)
+/* It runs again once this transaction is committed. */
+static void wake(struct txn *txn, struct txn_call *call)
 {
-    if (open->waiters != NULL) {
-        open->waiters_last->waiter_next = txn->waking;
-        txn->waking = open->waiters;
-        open->waiters = open->waiters_last = NULL;
+    leave_waiters(call);
+    leave_parts(call);
+    call->waiter_next = NULL;
+    *(txn->waking != NULL ? &txn->waking_last->waiter_next : &txn->waking) = call;
+    txn->waking_last = call;
+}
+
+/* Those who wait for it, and those that are part of it: they have nothing to wait for any more. */
+static void wake_for(struct txn *txn, struct open *open)
+{
+    while (open->waiters != NULL) {
+        wake(txn, open->waiters);
+    }
+    while (open->parts != NULL) {
+        wake(txn, open->parts);
     }
 }
 
@@ -112,6 +188,7 @@ static void wake_everybody(struct txn *txn)
 {
     for (struct open *open = txn->index->oldest; open != NULL; open = open->newer) {
         open->waiters = open->waiters_last = NULL;
+        open->parts = NULL;
     }
     txn->waking = NULL;
     calls_join(&txn->ready, &txn->parked);
@@ -278,27 +355,38 @@ static int extension_begin(void *context, struct coordinator *c, struct ls_error
 
 /* ---- open transactions ---- */
 
-int txn_open_new(struct txn *txn, struct coordinator *c, struct transaction *record,
-                 uint64_t *timestamp, struct ls_error *error)
+int txn_check_open(const struct txn *txn, struct ls_error *error)
 {
-    struct open *open;
-    struct key key;
     uint64_t open_max = atomic_load(&txn->open_max);
     if (txn->now.open >= open_max) {
         return error_set(error, LS_ENOSPACE, open_max,
                          "%llu transactions are open, and no more can be",
                          (unsigned long long)open_max);
     }
-    int rc = coordinator_room(c, STORE_ROOM_ADD, txn->lists.size + 512, error);
-    rc = rc != 0 ? rc : coordinator_tick(c, timestamp, error);
+    return 0;
+}
+
+int txn_open_new(struct txn *txn, struct coordinator *c, struct transaction *record,
+                 uint64_t *timestamp, struct ls_error *error)
+{
+    struct open *open;
+    struct key key;
+    int rc = txn_check_open(txn, error);
+    rc = rc != 0 ? rc : coordinator_room(c, STORE_ROOM_ADD, txn->lists.size + 512, error);
     if (rc != 0) {
         return rc;
     }
     record->began_ns = coordinator_now_ns(c);
-    rc = open_new(&open, *timestamp, record, error);
+    rc = open_new(&open, coordinator_clock_here(c) + 1, record, error);
     if (rc != 0) {
         return rc;
     }
+    rc = coordinator_tick(c, timestamp, error);
+    if (rc != 0) {
+        open_free(open);
+        return rc;
+    }
+    assert(*timestamp == open->timestamp);
     if (txn->epoch == 0) {
         rc = coordinator_epoch(c, &txn->epoch, error);
         txn->epoch_is_new = true;
@@ -338,7 +426,7 @@ int txn_close_open(struct txn *txn, struct coordinator *c, struct open *open,
     txn->touched = true;
     txn->now.open -= txn->now.open > 0;
     txn->now.generation++;
-    wake_waiters(txn, open);
+    wake_for(txn, open);
     index_remove(txn->index, open);
     return 0;
 }

@@ -18,7 +18,7 @@
  * written, given up, released or expired, by whatever process.
  *
  * Rules:
- *  1. What a call points to (keys, values, arrays) is borrowed until it is done.
+ *  1. What a call points to (keys, values, arrays, another call) is borrowed until it is done.
  *  2. Values that come out lie in the call's `bytes`, and live until txn_call_free or until the
  *     call is submitted once more. The buf may be used again for the next call.
  *  3. Somebody must submit a TXN_TICK when txn_wait_ms says so, and when another process committed
@@ -55,7 +55,8 @@ enum txn_kind {
     TXN_READ,    /* reads one of its eager or lazy keys, as often as wanted */
     TXN_COMMIT,  /* writes, and closes it */
     TXN_ABORT,   /* closes it; nothing was written */
-    TXN_RELEASE, /* as TXN_ABORT, for one whose owner is gone; accepted where it is over */
+    TXN_RELEASE, /* as TXN_ABORT, for one whose owner is gone, a RUN too; accepted where it is over,
+                  * or has failed to begin */
     TXN_RUN,     /* a whole transaction in one call */
     TXN_GET,     /* reads keys as of a timestamp, or of now */
     TXN_EXPLAIN, /* what a transaction holds, and what it waits for */
@@ -111,13 +112,16 @@ struct txn_mark {
     size_t at;            /* where `key` is in the call's bytes: of use inside only */
 };
 
+struct open; /* of the module */
+
 struct txn_call {
     enum txn_kind kind;
 
     /* Arguments. */
-    uint64_t timestamp; /* READ, COMMIT, ABORT, RELEASE, EXPLAIN; GET where has_at */
-    uint64_t ttl_ms;    /* BEGIN; 0: the default */
-    bool has_at;        /* GET: as of `timestamp`, else of now */
+    uint64_t timestamp;           /* READ, COMMIT, ABORT, RELEASE, EXPLAIN; GET where has_at */
+    const struct txn_call *begun; /* RELEASE: instead, what this BEGIN, submitted before, began */
+    uint64_t ttl_ms;              /* BEGIN; 0: the default */
+    bool has_at;                  /* GET: as of `timestamp`, else of now */
     struct txn_keys eager, lazy, will, may; /* BEGIN; READ: one key in `eager`; GET: `eager` */
     const struct txn_write *writes;         /* COMMIT */
     size_t write_count;
@@ -140,9 +144,11 @@ struct txn_call {
     /* The module's own. */
     struct request *request;
     struct txn_call *parked_next, *parked_previous;
-    struct txn_call *waiter_next;
-    uint64_t waits_for;
-    bool parked, settled;
+    struct txn_call *waiter_next, *waiter_previous; /* of those who wait for the same */
+    struct txn_call *part_next, *part_previous;     /* of those that are part of the same */
+    struct open *waits_for;
+    struct open *part_of; /* the transaction that it begins, reads in or is; NULL: none */
+    bool settled;
 };
 
 /* Makes *request carry the call, which must be all zeros but for its arguments, `values` and
@@ -152,7 +158,8 @@ struct txn_call {
  * BEGIN: LS_EINVAL: no keys, a key twice among the reads or among the writes, a ttl above
  * TXN_TTL_MS_MAX; LS_ENOSPACE, with txn-open-max as the number. It is done when all eager values
  * are known. LS_ETXNEXPIRED where its time was over first.
- * READ: LS_ENOLOCK: the transaction does not read this key.
+ * READ: LS_ENOLOCK: the transaction does not read this key. One that waits when its transaction is
+ * closed has LS_ETXNEXPIRED at once, as has a BEGIN.
  * COMMIT: LS_ENOLOCK: a key that it did not declare to write; LS_EINVAL: a will-key is missing, or
  * a key is there twice. The transaction is then as before.
  * READ, COMMIT, ABORT, EXPLAIN: LS_ETXNEXPIRED: no open transaction has the timestamp: it was
@@ -177,7 +184,7 @@ struct txn_options {
     uint64_t ttl_ms;         /* of a transaction that names none; 0: the default */
     uint64_t open_max;       /* open transactions in the store; 0: the default */
     uint64_t history_age_ms; /* versions that were current since are kept; TXN_HISTORY_DEFAULT */
-    uint64_t seed;     /* of the shards' hashes: a secret number where strangers choose the keys */
+    uint64_t seed;     /* of hashes: a secret number where strangers choose keys, or the clock */
     bool lives_on;     /* a server: what it finds in the log it moves by and by, not at once */
     size_t recent_max; /* bytes of versions in memory after which they are moved; 0: the default */
     uint64_t (*now_ms)(void *context); /* monotonic; NULL: CLOCK_MONOTONIC */

@@ -126,6 +126,10 @@ bool process_ends(const struct process *process, uint64_t timestamp)
         if (call->kind == TXN_RUN && pending->request.kind == REQUEST_EXTENSION) {
             return true; /* one that had to wait holds its keys until it has run */
         }
+        if (call->kind == TXN_BEGIN && pending->request.kind == REQUEST_EXTENSION &&
+            pending->request.clock == timestamp && pending->request.status < 0) {
+            return true; /* one that fails after it had to wait leaves nothing open */
+        }
         if (call->timestamp == timestamp && timestamp != 0 &&
             (call->kind == TXN_COMMIT || call->kind == TXN_ABORT || call->kind == TXN_RELEASE)) {
             return true;

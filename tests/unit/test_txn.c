@@ -1,11 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Transactions over shards: each rule and each refusal, over one process and over two. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "faulty_store.h"
 #include "txn_world.h"
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* In one batch. */
+static void submit_together(struct world *w, struct job *const *jobs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct job *job = jobs[i];
+        job->request.owner = job;
+        job->request.error = &job->error;
+        job->request.next = i + 1 < count ? &jobs[i + 1]->request : NULL;
+        txn_request(&job->request, &job->call);
+    }
+    sequencer_submit(w->processes[0].sequencer, &jobs[0]->request, &jobs[count - 1]->request);
+    world_work(w, 0);
+}
 
 /* ---- one process ---- */
 
@@ -233,6 +248,225 @@ static void more_open_transactions_than_allowed_are_refused(void **state)
     world_commit(&w, 0, second, "a", "1");
     (void)world_begin(&w, 0, LIST("a"));
     world_close(&w);
+}
+
+/* ---- calls that wait when their own transaction is over ---- */
+
+static void a_begin_that_waits_longer_than_its_time_is_told_at_once(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    struct job job;
+    world_open(&w, NULL, 1);
+    uint64_t first = world_begin(&w, 0, LIST("a"));
+    job_begin(&job, LIST("a"), NULL, LIST("b"), NULL);
+    job.call.ttl_ms = 500;
+    world_submit(&w, 0, &job);
+    w.now_ms += 499;
+    world_tick(&w, 0);
+    assert_false(job.done);
+    w.now_ms += 1;
+    world_tick(&w, 0);
+    assert_true(job.done); /* though the first is open */
+    assert_int_equal(job.request.status, LS_ETXNEXPIRED);
+    assert_int_equal(world_counters(&w, 0).open, 1);
+    assert_int_equal(world_counters(&w, 0).parked, 0);
+    job_free(&job);
+    world_commit(&w, 0, first, "a", "1");
+    world_close(&w);
+}
+
+static void a_read_that_waits_ends_when_its_transaction_does(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    struct job begin, reads[3], get;
+    static const char *const keys[] = {"a", "b", "a"};
+    world_open(&w, NULL, 1);
+    uint64_t first = world_begin(&w, 0, LIST("a"));
+    uint64_t second = world_begin(&w, 0, LIST("b"));
+    job_begin(&begin, NULL, LIST("a", "b"), LIST("c"), NULL);
+    world_run(&w, 0, &begin, 0);
+    job_get(&get, LIST("a"));
+    for (size_t i = 0; i < 3; i++) {
+        job_read(&reads[i], begin.request.clock, keys[i]);
+        world_submit(&w, 0, &reads[i]);
+        assert_false(reads[i].done);
+        if (i == 0) {
+            world_submit(&w, 0, &get);
+        }
+    }
+    world_commit(&w, 0, begin.request.clock, "c", "1");
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(reads[i].done);
+        assert_int_equal(reads[i].request.status, LS_ETXNEXPIRED);
+        job_free(&reads[i]);
+    }
+    assert_false(get.done); /* which waits for the first as before */
+    assert_int_equal(world_counters(&w, 0).parked, 1);
+    world_commit(&w, 0, second, "b", "2");
+    world_commit(&w, 0, first, "a", "1");
+    assert_true(get.done);
+    assert_value(&get.values[0], "1");
+    job_free(&get);
+    job_free(&begin);
+    world_close(&w);
+}
+
+static void what_ends_in_one_batch_with_what_it_waits_for_is_woken_once(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    struct job begin, read, ends[2];
+    for (size_t order = 0; order < 2; order++) {
+        world_open(&w, NULL, 1);
+        uint64_t first = world_begin(&w, 0, LIST("a"));
+        job_begin(&begin, NULL, LIST("a"), NULL, NULL);
+        world_run(&w, 0, &begin, 0);
+        job_read(&read, begin.request.clock, "a");
+        world_submit(&w, 0, &read);
+        job_end(&ends[order], TXN_ABORT, first);
+        job_end(&ends[1 - order], TXN_ABORT, begin.request.clock);
+        submit_together(&w, (struct job *const[]){&ends[0], &ends[1]}, 2);
+        assert_true(read.done);
+        assert_int_equal(read.request.status, LS_ETXNEXPIRED);
+        assert_int_equal(world_counters(&w, 0).parked, 0);
+        job_free(&read);
+        job_free(&begin);
+        world_close(&w);
+    }
+}
+
+static void a_begin_that_waits_can_be_released(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    struct job begin, release;
+    world_open(&w, NULL, 1);
+    uint64_t first = world_begin(&w, 0, LIST("a"));
+    job_begin(&begin, LIST("a"), NULL, LIST("b"), NULL);
+    world_submit(&w, 0, &begin);
+    assert_false(begin.done);
+    job_end(&release, TXN_RELEASE, 0);
+    release.call.begun = &begin.call;
+    world_run(&w, 0, &release, 0);
+    assert_true(begin.done);
+    assert_int_equal(begin.request.status, LS_ETXNEXPIRED);
+    world_expect(&w, 0, "b", NULL);
+    assert_int_equal(world_counters(&w, 0).open, 1);
+    assert_int_equal(world_counters(&w, 0).released, 1);
+    world_run(&w, 0, &release, 0); /* it is over */
+    job_free(&begin);
+    job_begin(&begin, NULL, NULL, NULL, NULL);
+    job_end(&release, TXN_RELEASE, 0);
+    release.call.begun = &begin.call;
+    submit_together(&w, (struct job *const[]){&begin, &release}, 2);
+    assert_int_equal(begin.request.status, LS_EINVAL);
+    assert_code(release.request.status, 0, &release.error); /* it never was */
+    world_commit(&w, 0, first, "a", "1");
+    world_close(&w);
+}
+
+/* ---- refusals in a batch ---- */
+
+/* The call is refused, and those that share its batch notice nothing. */
+static void assert_refused_alone(struct world *w, struct job *refused, int status)
+{
+    struct job before, after;
+    struct sequencer_counters counters;
+    struct txn_counters then = world_counters(w, 0);
+    job_run(&before);
+    job_op(&before, TXN_OP_INCR, "before", NULL, 1);
+    job_run(&after);
+    job_op(&after, TXN_OP_INCR, "after", NULL, 1);
+    submit_together(w, (struct job *const[]){&before, refused, &after}, 3);
+    assert_true(before.done && refused->done && after.done);
+    assert_code(before.request.status, 0, &before.error);
+    assert_code(refused->request.status, status, &refused->error);
+    assert_code(after.request.status, 0, &after.error);
+    sequencer_counters(w->processes[0].sequencer, &counters);
+    assert_int_equal(counters.retries, 0);
+    assert_int_equal(world_counters(w, 0).rebuilt, then.rebuilt);
+    assert_int_equal(world_counters(w, 0).open, then.open);
+    job_free(&before);
+    job_free(refused);
+    job_free(&after);
+}
+
+static void a_begin_that_reads_too_much_is_refused_alone(void **state)
+{
+    enum { COUNT = 17, SIZE = 1000000 };
+    (void)state;
+    struct world w = {0};
+    struct job job;
+    static char value[SIZE];
+    char names[COUNT][2];
+    ls_bytes keys[COUNT];
+    struct txn_value values[COUNT];
+    world_open(&w, NULL, 1);
+    for (size_t i = 0; i < COUNT; i++) {
+        names[i][0] = (char)('a' + (char)i);
+        names[i][1] = '\0';
+        keys[i] = bytes_of_text(names[i]);
+        job_run(&job);
+        job_op(&job, TXN_OP_PUT, names[i], NULL, 0);
+        job.ops[0].value = bytes_of(value, sizeof(value));
+        world_run(&w, 0, &job, 0);
+        job_free(&job);
+    }
+    job_begin(&job, NULL, NULL, LIST("other"), NULL);
+    job.call.eager = (struct txn_keys){keys, COUNT};
+    job.call.values = values;
+    assert_refused_alone(&w, &job, LS_ETOOBIG);
+    world_close(&w);
+}
+
+static void who_finds_no_place_to_wait_is_refused_alone(void **state)
+{
+    struct waiting {
+        struct request request;
+        struct txn_call call;
+        struct txn_value value;
+    };
+    (void)state;
+    struct world w = {0};
+    struct job job;
+    struct ls_error error;
+    ls_bytes key = bytes_of_text("a");
+    struct waiting *all = calloc(TXN_PARKED_MAX, sizeof(*all));
+    assert_non_null(all);
+    world_open(&w, NULL, 1);
+    struct sequencer *sequencer = w.processes[0].sequencer;
+    uint64_t first = world_begin(&w, 0, LIST("a"));
+    for (size_t i = 0; i < TXN_PARKED_MAX; i++) {
+        all[i].call =
+            (struct txn_call){.kind = TXN_GET, .eager = {&key, 1}, .values = &all[i].value};
+        all[i].request.error = &error;
+        txn_request(&all[i].request, &all[i].call);
+        sequencer_submit(sequencer, &all[i].request, &all[i].request);
+    }
+    world_work(&w, 0);
+    assert_int_equal(world_counters(&w, 0).parked, TXN_PARKED_MAX);
+    job_begin(&job, LIST("a"), NULL, LIST("b"), NULL);
+    assert_refused_alone(&w, &job, LS_ENOSPACE);
+    job_run(&job);
+    job_op(&job, TXN_OP_INCR, "a", NULL, 1);
+    assert_refused_alone(&w, &job, LS_ENOSPACE);
+    assert_int_equal(world_counters(&w, 0).parked, TXN_PARKED_MAX);
+    job_end(&job, TXN_ABORT, first);
+    txn_request(&job.request, &job.call);
+    job.request.error = &error;
+    sequencer_submit(sequencer, &job.request, &job.request);
+    while (sequencer_step(sequencer)) {
+    }
+    size_t back = 0;
+    for (struct request *r = sequencer_take(sequencer); r != NULL; r = r->next) {
+        assert_code(r->status, 0, r->error);
+        back++;
+    }
+    assert_int_equal(back, TXN_PARKED_MAX + 1);
+    world_close(&w);
+    free(all);
 }
 
 /* ---- RUN ---- */
@@ -737,6 +971,12 @@ int main(void)
         cmocka_unit_test(a_transaction_past_its_time_is_given_up),
         cmocka_unit_test(ten_thousand_that_vanish_are_given_up_and_those_behind_go_on),
         cmocka_unit_test(more_open_transactions_than_allowed_are_refused),
+        cmocka_unit_test(a_begin_that_waits_longer_than_its_time_is_told_at_once),
+        cmocka_unit_test(a_read_that_waits_ends_when_its_transaction_does),
+        cmocka_unit_test(what_ends_in_one_batch_with_what_it_waits_for_is_woken_once),
+        cmocka_unit_test(a_begin_that_waits_can_be_released),
+        cmocka_unit_test(a_begin_that_reads_too_much_is_refused_alone),
+        cmocka_unit_test(who_finds_no_place_to_wait_is_refused_alone),
         cmocka_unit_test(a_run_does_all_its_operations_in_order),
         cmocka_unit_test(a_run_that_is_refused_writes_nothing),
         cmocka_unit_test(a_run_behind_an_open_write_keeps_its_place),
