@@ -31,7 +31,7 @@ struct recent_version {
     uint32_t offset; /* of its sequence, in its generation */
     uint32_t size : 30;
     uint32_t deleted : 1;
-    uint32_t tall : 1; /* others are skipped from here (recent.c) */
+    uint32_t tall : 1; /* others are skipped from here (generation.c) */
     uint8_t value[];
 };
 
