@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The keys of a frozen generation, in byte order: its runs are merged, by a heap of their next keys.
- */
+/* The keys of a frozen generation in byte order: its runs, merged by a heap of their next keys. */
 #include <assert.h>
 #include <stdlib.h>
 
