@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Recent versions in memory, in two generations (generation.h). While one grows its keys are sorted
- * in runs, a little at a time; moving it merges the runs (recent_move.c), so that nothing ever sorts
- * it as a whole.
+ * in runs, a little at a time; moving it merges the runs (recent_move.c), so nothing ever sorts it
+ * as a whole.
  */
 #include <assert.h>
 #include <stdlib.h>

@@ -216,12 +216,24 @@ struct txn {
     struct txn_counters published;
 };
 
-/* ---- txn.c ---- */
+/* ---- park.c ---- */
+
+void txn_calls_add(struct calls *calls, struct txn_call *call);
+void txn_calls_remove(struct calls *calls, struct txn_call *call);
+void txn_calls_join(struct calls *to, struct calls *from);
 
 /* Whether one more call may wait: 0 or LS_ENOSPACE. */
 int txn_check_parking(const struct txn *txn, struct ls_error *error);
 /* Parks the call until the open transaction is closed, or the one that it is part of. */
 int txn_park(struct txn *txn, struct request *request, uint64_t waits_for);
+/* It is not counted any more. */
+void txn_parked_no_more(struct txn *txn, const struct txn_call *call);
+/* Those who wait for it, and those that are part of it: they have nothing to wait for any more. */
+void txn_wake_for(struct txn *txn, struct open *open);
+void txn_wake_everybody(struct txn *txn);
+
+/* ---- txn.c ---- */
+
 /* Whether one more transaction may be open: 0 or LS_ENOSPACE. */
 int txn_check_open(const struct txn *txn, struct ls_error *error);
 /* Puts the record of a new transaction, whose `via` and `began_ns` it sets, and places its marks.

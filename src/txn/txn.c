@@ -34,166 +34,6 @@ uint64_t txn_now_ms(const struct txn *txn)
     return txn->now_ms(txn->now_context);
 }
 
-/* ---- lists of calls ---- */
-
-static void calls_add(struct calls *calls, struct txn_call *call)
-{
-    call->parked_next = NULL;
-    call->parked_previous = calls->last;
-    *(calls->last != NULL ? &calls->last->parked_next : &calls->first) = call;
-    calls->last = call;
-}
-
-static void calls_remove(struct calls *calls, struct txn_call *call)
-{
-    *(call->parked_previous != NULL ? &call->parked_previous->parked_next : &calls->first) =
-        call->parked_next;
-    *(call->parked_next != NULL ? &call->parked_next->parked_previous : &calls->last) =
-        call->parked_previous;
-}
-
-static void calls_join(struct calls *to, struct calls *from)
-{
-    if (from->first == NULL) {
-        return;
-    }
-    from->first->parked_previous = to->last;
-    *(to->last != NULL ? &to->last->parked_next : &to->first) = from->first;
-    to->last = from->last;
-    *from = (struct calls){0};
-}
-
-/* ---- waiting ---- */
-
-static void parked_no_more(struct txn *txn, const struct txn_call *call)
-{
-    txn->parked_count--;
-    txn->parked_bytes -= call->memory;
-}
-
-int txn_check_parking(const struct txn *txn, struct ls_error *error)
-{
-    if (txn->parked_count >= TXN_PARKED_MAX) {
-        return error_set(error, LS_ENOSPACE, TXN_PARKED_MAX,
-                         "%d calls wait already, and no more can", TXN_PARKED_MAX);
-    }
-    return 0;
-}
-
-/* The open transaction that the call is part of; NULL: none. */
-static struct open *find_whole(const struct txn *txn, const struct txn_call *call)
-{
-    switch (call->kind) {
-    case TXN_BEGIN:
-    case TXN_RUN:
-        return index_find(txn->index, call->request->clock);
-    case TXN_READ:
-        return index_find(txn->index, call->timestamp);
-    default:
-        return NULL;
-    }
-}
-
-static void join_waiters(struct txn_call *call, struct open *open)
-{
-    call->waits_for = open;
-    call->waiter_next = NULL;
-    call->waiter_previous = open->waiters_last;
-    *(open->waiters_last != NULL ? &open->waiters_last->waiter_next : &open->waiters) = call;
-    open->waiters_last = call;
-}
-
-static void leave_waiters(struct txn_call *call)
-{
-    struct open *open = call->waits_for;
-    *(call->waiter_previous != NULL ? &call->waiter_previous->waiter_next : &open->waiters) =
-        call->waiter_next;
-    *(call->waiter_next != NULL ? &call->waiter_next->waiter_previous : &open->waiters_last) =
-        call->waiter_previous;
-}
-
-static void join_parts(struct txn_call *call, struct open *open)
-{
-    call->part_of = open;
-    if (open == NULL) {
-        return;
-    }
-    call->part_previous = NULL;
-    call->part_next = open->parts;
-    if (open->parts != NULL) {
-        open->parts->part_previous = call;
-    }
-    open->parts = call;
-}
-
-static void leave_parts(struct txn_call *call)
-{
-    if (call->part_of == NULL) {
-        return;
-    }
-    *(call->part_previous != NULL ? &call->part_previous->part_next : &call->part_of->parts) =
-        call->part_next;
-    if (call->part_next != NULL) {
-        call->part_next->part_previous = call->part_previous;
-    }
-}
-
-int txn_park(struct txn *txn, struct request *request, uint64_t waits_for)
-{
-    struct txn_call *call = call_of(request);
-    struct open *open = index_find(txn->index, waits_for);
-    if (open == NULL) {
-        return error_set(request->error, LS_EINTERNAL, waits_for,
-                         "the transaction %llu that is waited for is not there",
-                         (unsigned long long)waits_for);
-    }
-    int rc = txn_check_parking(txn, request->error);
-    if (rc != 0) {
-        return rc;
-    }
-    call->request = request;
-    join_waiters(call, open);
-    join_parts(call, find_whole(txn, call));
-    calls_add(&txn->parking, call);
-    txn->parked_count++;
-    txn->parked_bytes += call->memory;
-    txn->counters.waited++;
-    txn->touched = true;
-    request->parked = true;
-    return 0;
-}
-
-/* It runs again once this transaction is committed. */
-static void wake(struct txn *txn, struct txn_call *call)
-{
-    leave_waiters(call);
-    leave_parts(call);
-    call->waiter_next = NULL;
-    *(txn->waking != NULL ? &txn->waking_last->waiter_next : &txn->waking) = call;
-    txn->waking_last = call;
-}
-
-/* Those who wait for it, and those that are part of it: they have nothing to wait for any more. */
-static void wake_for(struct txn *txn, struct open *open)
-{
-    while (open->waiters != NULL) {
-        wake(txn, open->waiters);
-    }
-    while (open->parts != NULL) {
-        wake(txn, open->parts);
-    }
-}
-
-static void wake_everybody(struct txn *txn)
-{
-    for (struct open *open = txn->index->oldest; open != NULL; open = open->newer) {
-        open->waiters = open->waiters_last = NULL;
-        open->parts = NULL;
-    }
-    txn->waking = NULL;
-    calls_join(&txn->ready, &txn->parked);
-}
-
 /* ---- following the store ---- */
 
 static int read_standing(struct txn *txn, struct coordinator *c, struct ls_error *error)
@@ -334,7 +174,7 @@ static int extension_begin(void *context, struct coordinator *c, struct ls_error
         rc = read_standing(txn, c, error);
         if (rc == 0 && (txn->dirty || txn->fresh || generation != txn->known.generation)) {
             bool whole = txn->dirty;
-            wake_everybody(txn);
+            txn_wake_everybody(txn);
             txn->dirty = true; /* until it is done */
             rc = whole ? rebuild(txn, c, error) : follow(txn, c, txn->index, error);
             txn->dirty = rc != 0;
@@ -426,7 +266,7 @@ int txn_close_open(struct txn *txn, struct coordinator *c, struct open *open,
     txn->touched = true;
     txn->now.open -= txn->now.open > 0;
     txn->now.generation++;
-    wake_for(txn, open);
+    txn_wake_for(txn, open);
     index_remove(txn->index, open);
     return 0;
 }
@@ -528,11 +368,11 @@ static void settle_committed(struct txn *txn)
     for (struct txn_call *call = txn->parking.first; call != NULL; call = call->parked_next) {
         call->settled = true;
     }
-    calls_join(&txn->parked, &txn->parking);
+    txn_calls_join(&txn->parked, &txn->parking);
     for (struct txn_call *call = txn->waking, *next; call != NULL; call = next) {
         next = call->waiter_next;
-        calls_remove(&txn->parked, call);
-        calls_add(&txn->ready, call);
+        txn_calls_remove(&txn->parked, call);
+        txn_calls_add(&txn->ready, call);
     }
     txn->waking = NULL;
 }
@@ -542,7 +382,7 @@ static void settle_undone(struct txn *txn)
 {
     txn->stale = true;
     for (struct txn_call *call = txn->parking.first; call != NULL; call = call->parked_next) {
-        parked_no_more(txn, call);
+        txn_parked_no_more(txn, call);
     }
     txn->parking = (struct calls){0};
     if (txn->epoch_is_new) {
@@ -550,7 +390,7 @@ static void settle_undone(struct txn *txn)
     }
     if (txn->touched) {
         txn->dirty = true;
-        wake_everybody(txn);
+        txn_wake_everybody(txn);
     }
 }
 
@@ -588,7 +428,7 @@ static struct request *extension_woken(void *context, bool all)
     struct txn *txn = context;
     struct request *first = NULL, **last = &first;
     if (all) {
-        wake_everybody(txn);
+        txn_wake_everybody(txn);
     }
     if (txn->ready.first == NULL) {
         return NULL;
@@ -598,7 +438,7 @@ static struct request *extension_woken(void *context, bool all)
         call->request->parked = false;
         *last = call->request;
         last = &call->request->next;
-        parked_no_more(txn, call);
+        txn_parked_no_more(txn, call);
     }
     *last = NULL;
     txn->ready = (struct calls){0};
