@@ -47,8 +47,8 @@ class BoxReport(unittest.TestCase):
         cls.server = Server(BUILD, cls.directory / "store").start()
         cls.url = f"lockstep://127.0.0.1:{cls.server.port}"
         with cls.server.client() as a, cls.server.client() as b:
-            a.must("NODE.JOIN", "a")  # 1
-            b.must("NODE.JOIN", "b</script>")  # 2
+            a.must("NODE.JOIN", "a", "TTL", 600000)  # 1
+            b.must("NODE.JOIN", "b</script>", "TTL", 600000)  # 2
             cls.first = a.must("MSG.POST", "user", "x", "TEXT", "hello")
             cls.second = a.must("MSG.POST", "user", "-", "TO", "b</script>", "TEXT", "for one")
             b.must("OBJ.PUT", "key", "value")
