@@ -488,10 +488,10 @@ int coordinator_apply(struct coordinator *c, struct request *request)
     return request->status;
 }
 
-void coordinator_approach(struct coordinator *c, const struct request *request, bool next)
+void coordinator_approach(struct coordinator *c, const struct request *request, unsigned ahead)
 {
     if (request->kind == REQUEST_EXTENSION && c->extended && c->extension->approach != NULL) {
-        c->extension->approach(c->extension->context, request, next);
+        c->extension->approach(c->extension->context, request, ahead);
     }
 }
 

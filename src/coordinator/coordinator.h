@@ -41,9 +41,11 @@ void coordinator_close(struct coordinator *coordinator);
 int coordinator_begin(struct coordinator *coordinator, uint64_t now_ns, struct ls_error *error);
 /* Sets the request's results; the return value is its status. */
 int coordinator_apply(struct coordinator *coordinator, struct request *request);
-/* Says that a request will be applied soon, or next. */
+/* Says that a request will be applied so many requests from now: COORDINATOR_AHEAD first, and last
+ * 1. */
+#define COORDINATOR_AHEAD 3
 void coordinator_approach(struct coordinator *coordinator, const struct request *request,
-                          bool next);
+                          unsigned ahead);
 bool coordinator_broken(const struct coordinator *coordinator);
 /* Commits. Afterwards, whatever it returned, the transaction is over. */
 int coordinator_commit(struct coordinator *coordinator, struct ls_error *error);
@@ -72,10 +74,9 @@ struct extension {
     void *context;
     /* Before the first of its requests in a transaction. 0, or the transaction is aborted. */
     int (*begin)(void *context, struct coordinator *coordinator, struct ls_error *error);
-    /* Looks at a request that is applied soon, or next, so that what it needs is on its way from
-     * memory by then; for each first soon, then next. Changes nothing. Within a transaction. NULL:
-     * not needed. */
-    void (*approach)(void *context, const struct request *request, bool next);
+    /* Looks at a request that is applied soon (coordinator_approach), so that what it needs is on
+     * its way from memory by then. Changes nothing. Within a transaction. NULL: not needed. */
+    void (*approach)(void *context, const struct request *request, unsigned ahead);
     /* The request's status; may set `parked`. */
     int (*apply)(void *context, struct coordinator *coordinator, struct request *request);
     /* Before the commit of a transaction that began. 0, or it is aborted. */

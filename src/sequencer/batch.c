@@ -30,11 +30,8 @@ static void fail(struct request *first, const struct ls_error *error)
 
 static void look_ahead(struct coordinator *coordinator, const struct request *next)
 {
-    if (next != NULL) {
-        coordinator_approach(coordinator, next, true);
-    }
-    if (next != NULL && next->next != NULL) {
-        coordinator_approach(coordinator, next->next, false);
+    for (unsigned i = 1; next != NULL && i <= COORDINATOR_AHEAD; i++, next = next->next) {
+        coordinator_approach(coordinator, next, i);
     }
 }
 

@@ -69,6 +69,8 @@ const struct setting settings[] = {
      "Transactions that may be open at once, in the whole store."},
     {"txn-history-age", SETTING_MS, true, AT(txn_history_age), "10000", 0, NO_LIMIT / 1000000,
      "How far back TXN.GET AT can read, in milliseconds; older versions are discarded."},
+    {"txn-memory", SETTING_SIZE, true, AT(txn_memory), "512mb", KIB, 256 * GIB,
+     "Memory for what transactions wrote lately, about: it is put in its place by then."},
     {"shards-max", SETTING_NUMBER, true, AT(shards_max), "1000", 0, 1000000,
      "Shards that SHARD.CREATE may make."},
     {"shard-memory", SETTING_SIZE, true, AT(shard_memory), "256mb", MIB, NO_LIMIT,

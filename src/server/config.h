@@ -34,6 +34,7 @@ struct config {
     uint64_t txn_ttl;
     uint64_t txn_open_max;
     uint64_t txn_history_age;
+    uint64_t txn_memory;
     uint64_t shards_max;
     uint64_t shard_memory;
     uint64_t tcp_keepalive;

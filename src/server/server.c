@@ -403,6 +403,7 @@ static int open_store(struct server *server, struct ls_error *error)
                                         .ttl_ms = config->txn_ttl,
                                         .open_max = config->txn_open_max,
                                         .history_age_ms = config->txn_history_age,
+                                        .memory = config->txn_memory,
                                         .seed = server->shards.seed,
                                         .lives_on = true};
         rc = txn_open(&server->txns.txn, server->sequencer, &txn, error);
@@ -509,6 +510,7 @@ int server_apply_config(struct server *server, const struct config *old, struct 
     }
     txn_set_ttl(server->txns.txn, now->txn_ttl);
     txn_set_open_max(server->txns.txn, now->txn_open_max);
+    txn_set_memory(server->txns.txn, now->txn_memory);
     txn_set_history_age(server->txns.txn, now->txn_history_age);
     log_set_level((enum log_level)now->log_level);
     if (now->connections_max > old->connections_max) {

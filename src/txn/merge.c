@@ -47,9 +47,20 @@
 #define PACE_NUMERATOR   3
 #define PACE_DENOMINATOR 4
 
+/* Bytes at which a generation is full: it and the one that is moved share the memory. */
+static uint64_t generation_max(const struct txn *txn)
+{
+    return atomic_load_explicit(&txn->memory, memory_order_relaxed) / 2;
+}
+
+static bool is_full(const struct txn *txn)
+{
+    return recent_size(txn->recent).active >= generation_max(txn);
+}
+
 int merge_admit(const struct txn *txn, struct ls_error *error)
 {
-    if (txn->merging.blocked && recent_is_full(txn->recent) && recent_is_frozen(txn->recent)) {
+    if (txn->merging.blocked && is_full(txn) && recent_is_frozen(txn->recent)) {
         return error_set(error, LS_ENOSPACE, 0,
                          "the store has no room for the versions that are in memory");
     }
@@ -271,7 +282,7 @@ static uint64_t moves_wanted(const struct txn *txn)
     if (merging->idle) {
         return STEP_MIN;
     }
-    uint64_t full = (uint64_t)txn->recent_max / PACE_DENOMINATOR * PACE_NUMERATOR;
+    uint64_t full = generation_max(txn) / PACE_DENOMINATOR * PACE_NUMERATOR;
     if (size.active >= full) {
         /* Whatever is left; at least one, since the end of a generation is a step as well. */
         return size.frozen > merging->taken ? size.frozen - merging->taken : 1;
@@ -284,7 +295,7 @@ static uint64_t moves_wanted(const struct txn *txn)
 static uint64_t moves_due(struct txn *txn)
 {
     uint64_t wanted = moves_wanted(txn);
-    bool runs_over = recent_size(txn->recent).active / 2 >= txn->recent_max;
+    bool runs_over = recent_size(txn->recent).active / 2 >= generation_max(txn);
     txn->merging.behind = wanted > STEP_MAX && !txn->merging.whole && !runs_over;
     return txn->merging.behind ? STEP_MAX : wanted;
 }
@@ -344,7 +355,7 @@ void merge_found(struct txn *txn)
 {
     struct merging *merging = &txn->merging;
     *merging = (struct merging){0};
-    if (!txn->lives_on && recent_size(txn->recent).active >= txn->recent_max / WHOLE_FRACTION) {
+    if (!txn->lives_on && recent_size(txn->recent).active >= generation_max(txn) / WHOLE_FRACTION) {
         merging->whole = recent_freeze(txn->recent) == 0;
     }
 }
@@ -372,8 +383,7 @@ void merge_settle(struct txn *txn, bool committed)
             merging->whole = false;
             txn->recent_merged = txn->known.merged;
         }
-    } else if (recent_size(txn->recent).versions > 0 &&
-               (recent_is_full(txn->recent) || merging->idle)) {
+    } else if (recent_size(txn->recent).versions > 0 && (is_full(txn) || merging->idle)) {
         (void)recent_freeze(txn->recent); /* else later */
     }
 }

@@ -10,14 +10,13 @@
 #include "base/hash.h"
 #include "txn/recent_state.h"
 
-int recent_open(struct recent **out, uint64_t seed, size_t size_max)
+int recent_open(struct recent **out, uint64_t seed)
 {
     struct recent *r = calloc(1, sizeof(*r));
     if (r == NULL) {
         return LS_ENOMEM;
     }
     r->seed = seed;
-    r->size_max = size_max;
     r->generations[0].spare = r->generations[1].spare = &r->spare;
     r->active = &r->generations[0];
     *out = r;
@@ -170,14 +169,21 @@ void recent_keep(struct recent *r)
 
 /* ---- looking ---- */
 
-void recent_prefetch(const struct recent *r, uint64_t hash, bool deeper)
+static const void *part_of(const struct generation *g, uint32_t hash, enum recent_part part)
+{
+    struct recent_key *const *bucket = &g->buckets[hash & (g->bucket_count - 1)];
+    if (part == RECENT_BUCKET) {
+        return bucket;
+    }
+    return part == RECENT_KEY || *bucket == NULL ? (const void *)*bucket : (*bucket)->newest;
+}
+
+void recent_prefetch(const struct recent *r, uint64_t hash, enum recent_part part)
 {
     const struct generation *const generations[] = {r->active, r->frozen};
     for (size_t i = 0; i < 2 && generations[i] != NULL; i++) {
-        const struct generation *g = generations[i];
-        if (g->bucket_count > 0) {
-            struct recent_key *const *bucket = &g->buckets[(uint32_t)hash & (g->bucket_count - 1)];
-            __builtin_prefetch(deeper ? (const void *)*bucket : (const void *)bucket);
+        if (generations[i]->bucket_count > 0) {
+            __builtin_prefetch(part_of(generations[i], (uint32_t)hash, part));
         }
     }
 }
@@ -262,11 +268,6 @@ void recent_drop(struct recent *r, uint64_t merged)
 bool recent_is_frozen(const struct recent *r)
 {
     return r->frozen != NULL;
-}
-
-bool recent_is_full(const struct recent *r)
-{
-    return r->active->used >= r->size_max;
 }
 
 bool recent_is_due(const struct recent *r, const struct recent_version *version)

@@ -55,8 +55,7 @@ struct recent_found {
 
 struct recent;
 
-/* `size_max`: bytes of versions and keys at which the active generation is full. */
-int recent_open(struct recent **out, uint64_t seed, size_t size_max);
+int recent_open(struct recent **out, uint64_t seed);
 void recent_close(struct recent *recent);
 /* Gives back the memory that is kept for generations to come. */
 void recent_rest(struct recent *recent);
@@ -77,9 +76,10 @@ void recent_undo(struct recent *recent, uint64_t sequence);
 /* The sequence behind the last one added. */
 uint64_t recent_next(const struct recent *recent);
 
-/* Hints that a key will be looked for or added: first for all the keys that will, then, when that
- * had some time, with `deeper`. What they are in is larger than any cache. */
-void recent_prefetch(const struct recent *recent, uint64_t hash, bool deeper);
+/* Hints that a key will be looked for or added, so that it is fetched from memory: what leads to
+ * it, then, when that had some time, the key, and at last its newest version. */
+enum recent_part { RECENT_BUCKET, RECENT_KEY, RECENT_VERSION };
+void recent_prefetch(const struct recent *recent, uint64_t hash, enum recent_part part);
 
 /* The newest version of the key below the timestamp, of those in here. */
 bool recent_find(const struct recent *recent, ls_bytes key, uint64_t hash, uint64_t below,
@@ -96,8 +96,6 @@ void recent_drop(struct recent *recent, uint64_t merged);
  * the active one, and all of it kept. */
 int recent_freeze(struct recent *recent);
 bool recent_is_frozen(const struct recent *recent);
-/* Whether the active generation is so large that it should be frozen. */
-bool recent_is_full(const struct recent *recent);
 /* The frozen key to be moved next, in byte order, or NULL at the end. recent_take goes on behind
  * it. */
 const struct recent_key *recent_peek(struct recent *recent);

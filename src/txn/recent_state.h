@@ -33,7 +33,6 @@ struct undo {
 
 struct recent {
     uint64_t seed;
-    size_t size_max;
     struct generation generations[2];
     struct generation *active, *frozen; /* frozen: NULL where none is */
     uint64_t next;                      /* sequence */

@@ -83,7 +83,7 @@ static size_t find_slot(struct txn *txn, size_t *count, size_t mask, ls_bytes ke
         }
         txn->slot_table[at] = (uint16_t)(*count + 1);
     }
-    recent_prefetch(txn->recent, hash, false);
+    recent_prefetch(txn->recent, hash, RECENT_BUCKET);
     txn->slots[*count] = (struct slot){.key = key, .hash = hash};
     return (*count)++;
 }
@@ -242,7 +242,7 @@ static int read_slots(struct txn *txn, struct coordinator *c, struct txn_call *c
 {
     bool waits = false;
     for (size_t i = 0; i < count; i++) {
-        recent_prefetch(txn->recent, txn->slots[i].hash, true);
+        recent_prefetch(txn->recent, txn->slots[i].hash, RECENT_KEY);
     }
     for (size_t i = 0; i < count; i++) {
         struct slot *slot = &txn->slots[i];
@@ -417,12 +417,14 @@ int txn_run(struct txn *txn, struct coordinator *c, struct request *request)
     return rc;
 }
 
-void txn_approach(void *context, const struct request *request, bool next)
+void txn_approach(void *context, const struct request *request, unsigned ahead)
 {
     enum { FEW = 16 };
+    static const enum recent_part parts[COORDINATOR_AHEAD] = {RECENT_VERSION, RECENT_KEY,
+                                                              RECENT_BUCKET};
     const struct txn *txn = context;
     const struct txn_call *call = call_of(request);
     for (size_t i = 0; call->kind == TXN_RUN && i < call->op_count && i < FEW; i++) {
-        recent_prefetch(txn->recent, recent_hash(txn->recent, call->ops[i].key), next);
+        recent_prefetch(txn->recent, recent_hash(txn->recent, call->ops[i].key), parts[ahead - 1]);
     }
 }

@@ -162,10 +162,9 @@ struct txn {
     uint64_t seed;
     uint64_t (*now_ms)(void *context);
     void *now_context;
-    atomic_uint_fast64_t ttl_ms, open_max, history_age_ms;
+    atomic_uint_fast64_t ttl_ms, open_max, history_age_ms, memory;
 
     struct recent *recent;
-    size_t recent_max;      /* bytes of a generation */
     bool lives_on;          /* see struct txn_options */
     uint64_t recent_merged; /* what `recent` knows of `merged` */
     struct merging merging;
@@ -316,7 +315,7 @@ int txn_commit(struct txn *txn, struct coordinator *c, struct request *request);
 int txn_abort(struct txn *txn, struct coordinator *c, struct request *request);
 int txn_run(struct txn *txn, struct coordinator *c, struct request *request);
 /* The extension's; does something for a RUN. */
-void txn_approach(void *context, const struct request *request, bool next);
+void txn_approach(void *context, const struct request *request, unsigned ahead);
 int txn_get(struct txn *txn, struct coordinator *c, struct request *request);
 int txn_explain(struct txn *txn, struct coordinator *c, struct request *request);
 int txn_tick(struct txn *txn, struct coordinator *c, struct request *request);

@@ -645,13 +645,12 @@ int txn_open(struct txn **out, struct sequencer *sequencer, const struct txn_opt
     txn->shard_count = options->shards != 0 ? options->shards : TXN_SHARDS_DEFAULT;
     txn->seed = options->seed;
     txn->lives_on = options->lives_on;
-    txn->recent_max = options->recent_max != 0 ? options->recent_max : TXN_RECENT_MAX;
     int rc = index_open(&txn->index, txn->shard_count, txn->seed, error);
     if (rc != 0) {
         free(txn);
         return rc;
     }
-    rc = recent_open(&txn->recent, txn->seed, txn->recent_max);
+    rc = recent_open(&txn->recent, txn->seed);
     if (rc != 0) {
         index_close(txn->index);
         free(txn);
@@ -664,6 +663,7 @@ int txn_open(struct txn **out, struct sequencer *sequencer, const struct txn_opt
     atomic_store(&txn->ttl_ms, or_default(options->ttl_ms, TXN_TTL_MS_DEFAULT));
     atomic_store(&txn->open_max, or_default(options->open_max, TXN_OPEN_MAX_DEFAULT));
     atomic_store(&txn->history_age_ms, options->history_age_ms);
+    atomic_store(&txn->memory, or_default(options->memory, TXN_MEMORY_DEFAULT));
     txn->fresh = txn->stale = true;
     txn->earliest_ms = UINT64_MAX;
     pthread_mutex_init(&txn->lock, NULL);
@@ -703,6 +703,11 @@ void txn_close(struct txn *txn)
 void txn_set_history_age(struct txn *txn, uint64_t age_ms)
 {
     atomic_store(&txn->history_age_ms, age_ms);
+}
+
+void txn_set_memory(struct txn *txn, uint64_t bytes)
+{
+    atomic_store(&txn->memory, bytes);
 }
 
 void txn_set_open_max(struct txn *txn, uint64_t count)

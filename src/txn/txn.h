@@ -9,8 +9,8 @@
  * under V, and the newest of them in the version log under C; under C too a record for each open
  * transaction (docs/formats.md). The shards' engines in memory are an index of the open
  * transactions, made again from the records where another process changed them, or where a batch
- * was undone. In memory too is what the log has and V has not: at most two or three times
- * TXN_RECENT_MAX, which goes back within seconds where a server ticks and nobody writes.
+ * was undone. In memory too is what the log has and V has not: the option `memory`, about, which
+ * goes back within seconds where a server ticks and nobody writes.
  *
  * How it is used: txn_open gives an extension of the sequencer. A call is a request (txn_request)
  * that goes where every other request goes, and is done as every other is, after the commit of what
@@ -46,9 +46,7 @@
 #define TXN_HISTORY_DEFAULT  10000
 #define TXN_OPEN_MAX_DEFAULT 100000
 #define TXN_PARKED_MAX       100000 /* calls that wait at once, in this process */
-#ifndef TXN_RECENT_MAX              /* a test makes a server in which it is small */
-#define TXN_RECENT_MAX ((size_t)64 << 20)
-#endif
+#define TXN_MEMORY_DEFAULT   ((uint64_t)128 << 20)
 
 enum txn_kind {
     TXN_BEGIN,   /* opens a transaction, and reads its eager keys */
@@ -184,9 +182,9 @@ struct txn_options {
     uint64_t ttl_ms;         /* of a transaction that names none; 0: the default */
     uint64_t open_max;       /* open transactions in the store; 0: the default */
     uint64_t history_age_ms; /* versions that were current since are kept; TXN_HISTORY_DEFAULT */
-    uint64_t seed;     /* of hashes: a secret number where strangers choose keys, or the clock */
-    bool lives_on;     /* a server: what it finds in the log it moves by and by, not at once */
-    size_t recent_max; /* bytes of versions in memory after which they are moved; 0: the default */
+    uint64_t seed;   /* of hashes: a secret number where strangers choose keys, or the clock */
+    bool lives_on;   /* a server: what it finds in the log it moves by and by, not at once */
+    uint64_t memory; /* for versions that are not moved yet: bytes, about; 0: the default */
     uint64_t (*now_ms)(void *context); /* monotonic; NULL: CLOCK_MONOTONIC */
     void *now_context;
 };
@@ -199,6 +197,7 @@ void txn_close(struct txn *txn);
 
 /* Settings that can change while running. Any thread. */
 void txn_set_history_age(struct txn *txn, uint64_t age_ms);
+void txn_set_memory(struct txn *txn, uint64_t bytes);
 void txn_set_open_max(struct txn *txn, uint64_t count);
 void txn_set_ttl(struct txn *txn, uint64_t ttl_ms);
 

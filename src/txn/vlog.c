@@ -93,11 +93,14 @@ int vlog_write(struct txn *txn, struct coordinator *c, uint64_t timestamp, size_
 
 /* ---- following ---- */
 
-static int read_record(struct txn *txn, uint64_t sequence, ls_bytes key, ls_bytes value,
-                       struct ls_error *error)
+/* How many records are decoded before their turn, so that what their keys are in is on its way from
+ * memory by then: a log may hold more than any cache. */
+#define AHEAD 16
+
+static int decode_record(struct logged *out, uint64_t sequence, ls_bytes key, ls_bytes value,
+                         struct ls_error *error)
 {
     struct key expected;
-    struct logged logged;
     struct ls_error detail;
     logged_key(&expected, sequence);
     if (!bytes_equal(key, key_bytes(&expected))) {
@@ -105,14 +108,30 @@ static int read_record(struct txn *txn, uint64_t sequence, ls_bytes key, ls_byte
                          "record %llu of the version log is not there",
                          (unsigned long long)sequence);
     }
-    if (logged_decode(&logged, value, &detail) != 0 || record_verify(value, key, &detail) != 0) {
+    if (logged_decode(out, value, &detail) != 0 || record_verify(value, key, &detail) != 0) {
         return error_set(error, LS_ECORRUPT, sequence,
                          "record %llu of the version log is damaged: %s",
                          (unsigned long long)sequence, detail.text);
     }
+    return 0;
+}
+
+static void approach_record(const struct txn *txn, const struct logged *logged,
+                            enum recent_part part)
+{
+    ls_bytes writes = logged->writes;
+    for (struct logged_write write; logged_write_next(&writes, &write);) {
+        recent_prefetch(txn->recent, recent_hash(txn->recent, write.key), part);
+    }
+}
+
+static int add_record(struct txn *txn, uint64_t sequence, const struct logged *logged,
+                      struct ls_error *error)
+{
+    ls_bytes writes = logged->writes;
     int rc = 0;
-    for (struct logged_write write; rc == 0 && logged_write_next(&logged.writes, &write);) {
-        rc = recent_add(txn->recent, sequence, logged.timestamp, write.key, write.value,
+    for (struct logged_write write; rc == 0 && logged_write_next(&writes, &write);) {
+        rc = recent_add(txn->recent, sequence, logged->timestamp, write.key, write.value,
                         write.deleted);
     }
     if (rc != 0) {
@@ -123,25 +142,48 @@ static int read_record(struct txn *txn, uint64_t sequence, ls_bytes key, ls_byte
     return 0;
 }
 
+/* All from recent_next on; what the cursor gives. */
+static int add_records(struct txn *txn, const struct store_driver *driver,
+                       struct store_cursor *cursor, struct ls_error *error)
+{
+    struct logged ahead[AHEAD];
+    uint64_t end = txn->known.logged;
+    uint64_t decoded = recent_next(txn->recent);
+    ls_bytes key, value;
+    int rc = 0;
+    for (uint64_t sequence = decoded; rc == 0 && sequence < end; sequence++) {
+        while (decoded < end && decoded - sequence < AHEAD) {
+            rc = driver->next(cursor, &key, &value, error);
+            key = rc > 0 ? key : bytes_of(NULL, 0);
+            rc = rc < 0 ? rc : decode_record(&ahead[decoded % AHEAD], decoded, key, value, error);
+            if (rc != 0) {
+                return rc;
+            }
+            approach_record(txn, &ahead[decoded % AHEAD], RECENT_BUCKET);
+            decoded++;
+        }
+        if (decoded - sequence > AHEAD / 2) {
+            approach_record(txn, &ahead[(sequence + AHEAD / 2) % AHEAD], RECENT_KEY);
+            approach_record(txn, &ahead[(sequence + AHEAD / 4) % AHEAD], RECENT_VERSION);
+        }
+        rc = add_record(txn, sequence, &ahead[sequence % AHEAD], error);
+    }
+    return rc;
+}
+
 static int read_records(struct txn *txn, struct coordinator *c, struct ls_error *error)
 {
     const struct store_driver *driver = coordinator_store(c)->driver;
-    uint64_t sequence = recent_next(txn->recent);
     struct store_cursor *cursor;
     struct key from, to;
-    ls_bytes key, value;
-    logged_key(&from, sequence);
+    logged_key(&from, recent_next(txn->recent));
     logged_key(&to, txn->known.logged);
     int rc =
         driver->scan(coordinator_txn(c), key_bytes(&from), key_bytes(&to), false, &cursor, error);
     if (rc != 0) {
         return rc;
     }
-    for (; rc == 0 && sequence < txn->known.logged; sequence++) {
-        rc = driver->next(cursor, &key, &value, error);
-        key = rc > 0 ? key : bytes_of(NULL, 0);
-        rc = rc < 0 ? rc : read_record(txn, sequence, key, value, error);
-    }
+    rc = add_records(txn, driver, cursor, error);
     driver->scan_end(cursor);
     return rc;
 }

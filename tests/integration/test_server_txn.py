@@ -365,6 +365,24 @@ def there_are_as_many_open_as_allowed(given):
         begin(client, "WILL", 1, "x")
 
 
+def as_many_versions_are_in_memory_as_are_to_be(given):
+    """The memory for them can be changed while the server runs, and all can be read after."""
+    def write(client, words):
+        for first in range(0, 20000, 1000):
+            put(client, **{f"{words}{i}": i for i in range(first, first + 1000)})
+
+    with new_server(given) as server, server.client() as client:
+        write(client, "a")
+        equal(counters(client)["recent_versions"], 20000, "versions in memory")
+        client.must("CONFIG", "SET", "txn-memory", "100kb")
+        equal(client.must("CONFIG", "GET", "txn-memory"), [b"txn-memory", b"102400"], "the setting")
+        write(client, "b")
+        assert counters(client)["recent_versions"] < 10000, counters(client)
+        for words in ("a", "b"):
+            names = [f"{words}{i}" for i in range(0, 20000, 7)]
+            equal(client.must("TXN.GET", *names), [b"%d" % i for i in range(0, 20000, 7)], words)
+
+
 def ten_thousand_clients_begin_and_vanish(given):
     with new_server(given) as server, server.client() as client:
         put(client, a="1")
@@ -415,7 +433,8 @@ TESTS = (operations_of_one_round_trip, begin_read_commit, reads_of_the_past,
          a_begin_that_waits_ends_with_its_connection, a_server_that_stops_leaves_nothing_open,
          a_call_that_waits_ends_with_its_transaction,
          what_was_open_at_a_crash_is_released, there_are_as_many_open_as_allowed,
-         ten_thousand_clients_begin_and_vanish, many_that_wait_do_not_choke_the_server)
+         as_many_versions_are_in_memory_as_are_to_be, ten_thousand_clients_begin_and_vanish,
+         many_that_wait_do_not_choke_the_server)
 
 if __name__ == "__main__":
     report.run(TESTS, report.arguments(__doc__))

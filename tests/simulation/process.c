@@ -477,7 +477,7 @@ void process_start(struct sim *sim, struct process *process)
     if (rc == 0) {
         const struct txn_options options = {.shards = 3,
                                             .history_age_ms = sim->weather.history_ms,
-                                            .recent_max = sim->weather.recent_max,
+                                            .memory = sim->weather.memory,
                                             .now_ms = monotonic_clock,
                                             .now_context = process};
         rc = txn_open(&process->txn, process->sequencer, &options, &error);

@@ -215,7 +215,7 @@ static void draw_weather(struct sim *sim)
     w->cut = one_in(sim, 2) ? chance_of(1, 5 + draw(sim, 20)) : 0;
     w->transactions = 2 + draw(sim, 8);
     w->history_ms = draw(sim, 3000);
-    w->recent_max = (size_t)300 << draw(sim, 8);
+    w->memory = (uint64_t)600 << draw(sim, 8);
     w->stall = one_in(sim, 2) ? chance_of(1, 5 + draw(sim, 20)) : 0;
     for (unsigned i = 0; i < PROCESSES; i++) {
         struct process *process = &sim->processes[i];

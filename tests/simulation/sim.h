@@ -144,7 +144,7 @@ struct weather {
     uint64_t cut;          /* chance of a partition, likewise */
     uint64_t transactions; /* one in so many things asked for is of them */
     uint64_t history_ms;   /* of the transactions */
-    size_t recent_max;     /* bytes of their versions in memory */
+    uint64_t memory;       /* bytes of their versions in memory */
     uint64_t stall;        /* chance that a process or client stops for a while, likewise */
 };
 

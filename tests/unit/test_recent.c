@@ -37,17 +37,17 @@ static void expect(const struct recent *r, const char *key, uint64_t below, cons
     }
 }
 
-static struct recent *open_recent(size_t size_max)
+static struct recent *open_recent(void)
 {
     struct recent *r;
-    assert_int_equal(recent_open(&r, SEED, size_max), 0);
+    assert_int_equal(recent_open(&r, SEED), 0);
     return r;
 }
 
 static void the_newest_below_a_timestamp_is_found(void **state)
 {
     (void)state;
-    struct recent *r = open_recent(1000);
+    struct recent *r = open_recent();
     add(r, 3, "a", "3");
     add(r, 7, "a", NULL);
     add(r, 9, "a", "9");
@@ -62,7 +62,7 @@ static void the_newest_below_a_timestamp_is_found(void **state)
 static void one_that_comes_late_stands_where_it_belongs(void **state)
 {
     (void)state;
-    struct recent *r = open_recent(1000);
+    struct recent *r = open_recent();
     add(r, 9, "a", "9");
     add(r, 5, "a", "5");
     expect(r, "a", UINT64_MAX, "9", true);
@@ -81,7 +81,7 @@ static void one_that_comes_late_stands_where_it_belongs(void **state)
 static void what_others_moved_is_not_looked_at(void **state)
 {
     (void)state;
-    struct recent *r = open_recent(1000);
+    struct recent *r = open_recent();
     recent_reset(r, 100, 50);
     add(r, 60, "a", "60");
     add(r, 61, "b", "61");
@@ -102,7 +102,7 @@ static void what_others_moved_is_not_looked_at(void **state)
 static void what_was_there_before_the_first_may_be_newer(void **state)
 {
     (void)state;
-    struct recent *r = open_recent(1000);
+    struct recent *r = open_recent();
     recent_reset(r, 5, 20);
     add(r, 20, "a", "20");
     expect(r, "a", UINT64_MAX, "20", false);
@@ -115,7 +115,7 @@ static void all_of_a_generation_comes_in_byte_order(void **state)
 {
     enum { KEYS = 5000 };
     (void)state;
-    struct recent *r = open_recent(1000);
+    struct recent *r = open_recent();
     char name[32];
     for (unsigned i = 0; i < KEYS; i++) {
         int size = snprintf(name, sizeof(name), "k%u", i * 7919 % KEYS);
@@ -124,7 +124,6 @@ static void all_of_a_generation_comes_in_byte_order(void **state)
         assert_int_equal(recent_add(r, i, i + 1, key, key, false), 0);
         recent_keep(r);
     }
-    assert_true(recent_is_full(r));
     assert_int_equal(recent_freeze(r), 0);
     uint8_t last[32];
     size_t last_size = 0, count = 0;
@@ -154,7 +153,7 @@ static void all_of_a_generation_comes_in_byte_order(void **state)
 static void memory_is_used_again_until_there_is_rest(void **state)
 {
     enum { GENERATIONS = 5, KEYS = 30000 };
-    struct recent *r = open_recent((size_t)64 << 20);
+    struct recent *r = open_recent();
     size_t most = 0;
     (void)state;
     for (unsigned i = 0; i < GENERATIONS * KEYS; i++) {
@@ -195,7 +194,7 @@ static void a_key_of_many_versions_is_looked_through_in_few_steps(void **state)
 {
     enum { COUNT = 100000, LATE = 8, UNDONE = 3000 };
     bool *there = calloc(COUNT + 1, sizeof(*there));
-    struct recent *r = open_recent((size_t)64 << 20);
+    struct recent *r = open_recent();
     uint64_t sequence = 0;
     (void)state;
     for (uint64_t t = 1; t <= COUNT; t++) {
@@ -242,7 +241,7 @@ static void a_large_value_is_kept(void **state)
 {
     (void)state;
     enum { SIZE = 3 << 20 };
-    struct recent *r = open_recent(1000);
+    struct recent *r = open_recent();
     char *large = malloc(SIZE);
     struct recent_found found;
     assert_non_null(large);
@@ -270,6 +269,7 @@ struct entry {
 
 struct trial {
     struct recent *r;
+    size_t size_max;
     uint64_t random;
     struct entry log[MOST]; /* by sequence; several have one */
     size_t count, kept;
@@ -404,7 +404,7 @@ static void move_some(struct trial *t)
             t->moved = recent_frozen_end(t->r);
             recent_release(t->r);
         }
-    } else if (recent_is_full(t->r) && recent_freeze(t->r) == 0) {
+    } else if (recent_size(t->r).active >= t->size_max && recent_freeze(t->r) == 0) {
         assert_int_equal(recent_frozen_end(t->r), recent_next(t->r));
     }
     if (draw(t, 20) == 0) {
@@ -420,7 +420,8 @@ static void it_is_as_a_list_of_all_versions_would_have_it(void **state)
         struct trial *t = calloc(1, sizeof(*t));
         assert_non_null(t);
         t->random = seed;
-        t->r = open_recent((size_t)100 << seed % 6);
+        t->r = open_recent();
+        t->size_max = (size_t)100 << seed % 6;
         while (t->count < MOST / 4) {
             switch (draw(t, 8)) {
             case 0:

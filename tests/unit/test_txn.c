@@ -740,7 +740,7 @@ static void many_versions_of_one_key_are_moved_in_steps(void **state)
 static void a_log_that_is_found_is_moved_by_whoever_opens_the_store(void **state)
 {
     (void)state;
-    struct world w = {.history_age_ms = 60000, .recent_max = 1000};
+    struct world w = {.history_age_ms = 60000, .memory = 2000};
     world_open(&w, NULL, 2);
     world_put(&w, 0, "a", "1");
     world_restart(&w, 1);
@@ -806,7 +806,7 @@ static size_t fill(struct world *w, size_t process, size_t from)
 static void a_full_store_goes_on_once_there_is_room(void **state)
 {
     (void)state;
-    struct world w = {.history_age_ms = 60000, .recent_max = 30000};
+    struct world w = {.history_age_ms = 60000, .memory = 60000};
     struct store *store;
     struct ls_error error;
     struct store_options options = {.create = true, .quota = 2 << 20};

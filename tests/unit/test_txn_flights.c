@@ -45,11 +45,11 @@ static void on_done(void *context)
     sem_post(&((struct served *)context)->done);
 }
 
-static void open_all(struct served *s, const char *directory, size_t recent_max)
+static void open_all(struct served *s, const char *directory, uint64_t memory)
 {
     struct ls_error error;
     struct store_options options = {.create = true, .sync = true};
-    struct txn_options txn = {.recent_max = recent_max};
+    struct txn_options txn = {.memory = memory};
     *s = (struct served){0};
     assert_int_equal(sem_init(&s->done, 0, 0), 0);
     assert_code(store_open(&s->store, directory, &options, &error), 0, &error);
@@ -133,7 +133,7 @@ static void assert_sums(struct served *s, size_t count)
 
 /* Batches under way all the time, with the log failing once: all is done, once. How often
  * batches ran again. */
-static uint64_t run_all(size_t recent_max)
+static uint64_t run_all(uint64_t memory)
 {
     static struct job jobs[BATCHES][BATCH];
     char directory[] = "/tmp/lockstep-flights-XXXXXX";
@@ -142,7 +142,7 @@ static uint64_t run_all(size_t recent_max)
     struct sequencer_counters counters;
     size_t count = 0;
     assert_non_null(mkdtemp(directory));
-    open_all(&s, directory, recent_max);
+    open_all(&s, directory, memory);
     for (size_t batch = 0; batch < RUNS; batch++) {
         struct job *slot = jobs[batch % BATCHES];
         if (batch >= BATCHES) {
@@ -162,7 +162,7 @@ static uint64_t run_all(size_t recent_max)
     sequencer_counters(s.sequencer, &counters);
     assert_sums(&s, count);
     close_all(&s);
-    open_all(&s, directory, recent_max);
+    open_all(&s, directory, memory);
     assert_sums(&s, count);
     close_all(&s);
     for (size_t i = 0; i < BATCHES * BATCH; i++) {
@@ -182,7 +182,7 @@ static void what_is_lost_in_flight_is_done_again_and_once(void **state)
 static void versions_that_are_moved_meanwhile_are_moved_once(void **state)
 {
     (void)state;
-    (void)run_all(20000);
+    (void)run_all(40000);
 }
 
 int main(void)

@@ -505,7 +505,7 @@ static void trial_run(uint64_t seed, size_t steps, bool faults)
     assert_code(store_open(&store, "mem:", &options, &error), 0, &error);
     assert_code(faulty_store_wrap(&store, store), 0, &error);
     t->w.history_age_ms = 30;
-    t->w.recent_max = (size_t)200 << draw(t, 7);
+    t->w.memory = (uint64_t)400 << draw(t, 7);
     world_open(&t->w, store, WORLD_PROCESSES);
     t->faults = faults;
     for (size_t i = 0; i < steps; i++) {

@@ -26,7 +26,7 @@ static void open_process(struct world *world, size_t process)
                                   .now_ms = world_now_ms,
                                   .now_context = world,
                                   .open_max = world->open_max,
-                                  .recent_max = world->recent_max,
+                                  .memory = world->memory,
                                   .history_age_ms = world->history_age_ms};
     assert_code(sequencer_open(&p->sequencer, world->store, &error), 0, &error);
     sequencer_set_time(p->sequencer, world_now_ns, world);

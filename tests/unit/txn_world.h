@@ -27,7 +27,7 @@ struct world {
     bool running; /* each look at the time moves it by a millisecond */
     uint64_t history_age_ms;
     uint64_t open_max;
-    size_t recent_max; /* 0: the default, which no test fills */
+    uint64_t memory; /* 0: the default, which no test fills */
 };
 
 /* A call with its request and all that it points to. */

@@ -71,7 +71,6 @@ class Build:
     def __init__(self, path):
         self.path = pathlib.Path(path).resolve()
         self.lockstepd = self.path / "src/server/lockstepd"
-        self.lockstepd_moving = self.path / "tests/integration/lockstepd_moving"
         self.lockstep = self.path / "src/cli/lockstep"
         self.poster = self.path / "tests/integration/poster"
         self.reformat = self.path / "tests/integration/reformat"
