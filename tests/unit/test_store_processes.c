@@ -2,9 +2,28 @@
 /* Several processes on one directory of the LMDB driver: whose turn it is to write, who wakes whom,
  * and what killed processes leave. */
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "store_directory_fixture.h"
+
+static bool forks_while_locked; /* once, when the directory is locked */
+static pid_t bystander;         /* that child, which does nothing */
+
+/* In the place of the system's. */
+int flock(int fd, int operation)
+{
+    int result = (int)syscall(SYS_flock, fd, operation);
+    if (forks_while_locked && operation == LOCK_EX) {
+        forks_while_locked = false;
+        bystander = new_child();
+        while (bystander == 0) {
+            pause();
+        }
+    }
+    return result;
+}
 
 static struct store *opened(const char *directory)
 {
@@ -273,6 +292,22 @@ static void a_child_opens_its_own_and_may_close_what_it_inherited(void **state)
     store_close(store);
 }
 
+static void a_child_that_was_made_while_a_store_was_opened_holds_up_nobody(void **state)
+{
+    const char *directory = directory_of(state);
+    forks_while_locked = true;
+    store_close(opened(directory));
+    assert_false(forks_while_locked);
+    pid_t child = new_child();
+    if (child == 0) {
+        alarm(10);
+        child_exit(add_in_child(directory, 1, 0));
+    }
+    assert_int_equal(end_of(child), 0);
+    kill(bystander, SIGKILL);
+    assert_int_equal(end_of(bystander), 1000 + SIGKILL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +319,7 @@ int main(void)
         EACH(a_writer_that_is_killed_holds_nobody_up_and_leaves_nothing),
         EACH(the_places_of_killed_readers_are_taken_again),
         EACH(a_child_opens_its_own_and_may_close_what_it_inherited),
+        EACH(a_child_that_was_made_while_a_store_was_opened_holds_up_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
