@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Several processes on one directory of the LMDB driver: whose turn it is to write, who wakes whom,
  * and what killed processes leave. */
+#include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "store/turn.h"
 #include "store_directory_fixture.h"
 
 static bool forks_while_locked; /* once, when the directory is locked */
@@ -28,6 +32,74 @@ int flock(int fd, int operation)
 static struct store *opened(const char *directory)
 {
     return opened_with(directory, (struct store_options){.create = true});
+}
+
+/* ---- turns ---- */
+
+static struct turn turn_in(const struct fixture *f, const char *name)
+{
+    char directory[2 * SCRATCH_SIZE], path[2 * SCRATCH_SIZE + 8];
+    struct turn turn;
+    file_path(directory, f->scratch, name);
+    snprintf(path, sizeof path, "%s/wake", directory);
+    (void)mkdir(directory, 0700);
+    close(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    turn_init(&turn);
+    turn_open(&turn, directory);
+    return turn;
+}
+
+static void *take_and_give(void *turn)
+{
+    turn_take(turn);
+    turn_give(turn);
+    return NULL;
+}
+
+/* Has the turn at `mine`, while another thread waits for that at `theirs`, until a byte comes. */
+static void have_and_want(struct turn *mine, struct turn *theirs, int ready, int go)
+{
+    pthread_t thread;
+    char byte = 0;
+    turn_take(mine);
+    bool good = pthread_create(&thread, NULL, take_and_give, theirs) == 0;
+    usleep(50000); /* until it waits */
+    good = good && write(ready, &byte, 1) == 1 && read(go, &byte, 1) == 1;
+    usleep(50000); /* until the other one does */
+    good = good && write(ready, &byte, 1) == 1;
+    turn_give(mine);
+    good = good && pthread_join(thread, NULL) == 0;
+    child_exit(good ? 0 : 1);
+}
+
+static void turns_at_two_directories_are_waited_for_in_each(void **state)
+{
+    struct fixture *f = *state;
+    struct turn one = turn_in(f, "one"), two = turn_in(f, "two");
+    int ready[2], go[2], unread = 0;
+    char byte = 0;
+    assert_int_equal(pipe(ready), 0);
+    assert_int_equal(pipe(go), 0);
+    turn_take(&one);
+    pid_t child = new_child();
+    if (child == 0) {
+        struct turn mine = turn_in(f, "two"), theirs = turn_in(f, "one");
+        have_and_want(&mine, &theirs, ready[1], go[0]);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(write(go[1], &byte, 1), 1);
+    turn_take(&two);
+    assert_int_equal(ioctl(ready[0], FIONREAD, &unread), 0);
+    assert_int_equal(unread, 1); /* the child had come to the end of its own */
+    turn_give(&two);
+    turn_give(&one);
+    assert_int_equal(end_of(child), 0);
+    turn_close(&one);
+    turn_close(&two);
+    for (int i = 0; i < 2; i++) {
+        close(ready[i]);
+        close(go[i]);
+    }
 }
 
 /* Adds `rounds` to a number in the store. */
@@ -311,6 +383,7 @@ static void a_child_that_was_made_while_a_store_was_opened_holds_up_nobody(void 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        EACH(turns_at_two_directories_are_waited_for_in_each),
         EACH(writers_of_several_processes_take_turns),
         EACH(an_opener_that_is_refused_a_large_map_takes_nothing_back),
         EACH(a_commit_wakes_the_waiters_of_other_processes),
