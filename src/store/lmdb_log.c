@@ -96,7 +96,7 @@ static int clear(struct lmdb_env *env, struct ls_error *error)
     if (atomic_load(&shared(env)->log_failed) != 0) {
         return give_up(env, error);
     }
-    /* Where this process cannot open it, too many files for instance, another may, or a later try. */
+    /* Where this one cannot open it, for want of descriptors, another process may, or it later. */
     int result = open_redo(env, error);
     if (result != 0) {
         return result;

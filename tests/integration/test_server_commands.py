@@ -301,9 +301,10 @@ def a_node_beats_while_it_waits_for_an_answer(given):
                 deadline = time.monotonic() + 1.5
                 while time.monotonic() < deadline:
                     node.send("NODE.BEAT")
-                    equal(other.must("NODE.GET", "host")[3], b"up", f"a node that beats behind {waiting}")
+                    state = other.must("NODE.GET", "host")[3]
+                    equal(state, b"up", f"a node that beats behind {waiting}")
                     time.sleep(0.05)
-                wait_until(lambda: other.must("NODE.GET", "host")[3] == b"down", "a silent one to go down")
+                wait_until(lambda: other.must("NODE.GET", "host")[3] == b"down", "it to go down")
         other.must("TXN.ABORT", timestamp)
 
 
