@@ -49,57 +49,54 @@ static struct turn turn_in(const struct fixture *f, const char *name)
     return turn;
 }
 
-static void *take_and_give(void *turn)
-{
-    turn_take(turn);
-    turn_give(turn);
-    return NULL;
-}
+struct waiting {
+    struct turn *turn;
+    int ended; /* a pipe, into which who has the turn says that it comes to its end */
+    int unread;
+};
 
-/* Has the turn at `mine`, while another thread waits for that at `theirs`, until a byte comes. */
-static void have_and_want(struct turn *mine, struct turn *theirs, int ready, int go)
+static void *wait_for_turn(void *argument)
 {
-    pthread_t thread;
-    char byte = 0;
-    turn_take(mine);
-    bool good = pthread_create(&thread, NULL, take_and_give, theirs) == 0;
-    usleep(50000); /* until it waits */
-    good = good && write(ready, &byte, 1) == 1 && read(go, &byte, 1) == 1;
-    usleep(50000); /* until the other one does */
-    good = good && write(ready, &byte, 1) == 1;
-    turn_give(mine);
-    good = good && pthread_join(thread, NULL) == 0;
-    child_exit(good ? 0 : 1);
+    struct waiting *waiting = argument;
+    turn_take(waiting->turn);
+    (void)ioctl(waiting->ended, FIONREAD, &waiting->unread);
+    turn_give(waiting->turn);
+    return NULL;
 }
 
 static void turns_at_two_directories_are_waited_for_in_each(void **state)
 {
     struct fixture *f = *state;
     struct turn one = turn_in(f, "one"), two = turn_in(f, "two");
-    int ready[2], go[2], unread = 0;
+    struct waiting waiting = {.turn = &two};
+    pthread_t thread;
+    int ends[2];
     char byte = 0;
-    assert_int_equal(pipe(ready), 0);
-    assert_int_equal(pipe(go), 0);
+    assert_int_equal(pipe(ends), 0);
     turn_take(&one);
     pid_t child = new_child();
     if (child == 0) {
         struct turn mine = turn_in(f, "two"), theirs = turn_in(f, "one");
-        have_and_want(&mine, &theirs, ready[1], go[0]);
+        turn_take(&mine);
+        bool good = write(ends[1], &byte, 1) == 1;
+        turn_take(&theirs);
+        good = good && write(ends[1], &byte, 1) == 1;
+        turn_give(&mine);
+        child_exit(good ? 0 : 1);
     }
-    assert_int_equal(read(ready[0], &byte, 1), 1);
-    assert_int_equal(write(go[1], &byte, 1), 1);
-    turn_take(&two);
-    assert_int_equal(ioctl(ready[0], FIONREAD, &unread), 0);
-    assert_int_equal(unread, 1); /* the child had come to the end of its own */
-    turn_give(&two);
+    assert_int_equal(read(ends[0], &byte, 1), 1);
+    usleep(50000); /* until the child waits */
+    waiting.ended = ends[0];
+    assert_int_equal(pthread_create(&thread, NULL, wait_for_turn, &waiting), 0);
+    usleep(50000); /* until the thread does */
     turn_give(&one);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(waiting.unread, 1);
     assert_int_equal(end_of(child), 0);
     turn_close(&one);
     turn_close(&two);
-    for (int i = 0; i < 2; i++) {
-        close(ready[i]);
-        close(go[i]);
-    }
+    close(ends[0]);
+    close(ends[1]);
 }
 
 /* Adds `rounds` to a number in the store. */
