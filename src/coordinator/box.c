@@ -162,7 +162,7 @@ static bool cut_takes(const struct cut *cut, const struct state *now, const stru
            (cut->older_ns != 0 && message->timestamp_ns < cut->older_ns);
 }
 
-/* Discards up to TRIM_STEP messages from the oldest on, as long as the cut takes them. */
+/* Discards a step of messages from the oldest on, as long as the cut takes them. */
 static int discard(struct coordinator *c, struct request *request, const struct cut *cut)
 {
     const struct store_driver *driver = c->store->driver;
@@ -179,6 +179,7 @@ static int discard(struct coordinator *c, struct request *request, const struct 
         return rc;
     }
     uint64_t taken = 0;
+    uint64_t bytes = c->now.bytes;
     ls_bytes key, value;
     while ((rc = driver->next(cursor, &key, &value, error)) > 0) {
         struct message message;
@@ -186,7 +187,7 @@ static int discard(struct coordinator *c, struct request *request, const struct 
         if (rc < 0 || !cut_takes(cut, &c->now, &message)) {
             break;
         }
-        if (taken == TRIM_STEP) {
+        if (taken == TRIM_STEP || bytes - c->now.bytes >= TRIM_STEP_BYTES) {
             request->again = true;
             break;
         }

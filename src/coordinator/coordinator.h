@@ -23,8 +23,10 @@
 
 #define COORDINATOR_FORMAT 2
 
-/* Messages discarded by one trim in one transaction. */
-#define TRIM_STEP 2000
+/* Messages discarded by one trim in one transaction, and bytes of them: the store notes each page
+ * that becomes free, which near its limit there must be room for. */
+#define TRIM_STEP       2000
+#define TRIM_STEP_BYTES ((size_t)16 << 20)
 
 /* Clock values given out by one request. */
 #define CLOCK_NEXT_MAX (1 << 20)

@@ -29,6 +29,7 @@ struct entry {
     uint64_t ttl_ms;
     uint64_t beat_ms;    /* the last life shown */
     uint64_t renewed_ms; /* the last beat written, or asked for */
+    bool late;           /* the tick before found no life since beat_ms for a whole ttl */
 
     uint64_t seen_joined; /* 0: not seen yet */
     uint64_t seen_beat;
@@ -147,6 +148,7 @@ int presence_bind(struct presence *presence, const struct binding *binding, uint
     entry->ttl_ms = ttl_ms;
     entry->beat_ms = now_ms;
     entry->renewed_ms = now_ms;
+    entry->late = false;
     return 0;
 }
 
@@ -170,6 +172,7 @@ void presence_beat(struct presence *presence, const struct binding *binding, uin
     struct entry *entry = find(presence, binding_host(binding));
     if (is_bound(entry, binding)) {
         entry->beat_ms = now_ms;
+        entry->late = false;
     }
 }
 
@@ -186,11 +189,17 @@ static uint64_t left(uint64_t now_ms, uint64_t since_ms, uint64_t whole_ms)
     return passed < whole_ms ? whole_ms - passed : 0;
 }
 
-/* A life that is bound here: its own beats tell. Gives the time until it needs a look again. */
+/* A life that is bound here: its own beats tell. Gives the time until it needs a look again. Where
+ * this process stood still, beats may have come in that it did not read yet: so a life is given up
+ * only by the second look that finds it late, before which there was time to read. */
 static uint64_t look_at_bound(struct entry *entry, const struct node *node, uint64_t now_ms,
                               const struct presence_calls *calls)
 {
     uint64_t to_end = left(now_ms, entry->beat_ms, node->ttl_ms);
+    if (to_end == 0 && !entry->late) {
+        entry->late = true;
+        return 0;
+    }
     if (to_end == 0) {
         calls->expire(calls->context, node);
         return TICK_MAX_MS;

@@ -3,7 +3,10 @@
  * what the others of the same store see of them is the `beat` in the node's record, which the
  * process renews well within the ttl. A node is given up only by an observer that saw the same life
  * of it (`joined`) with the same `beat` for a whole ttl on its own monotonic clock, so neither a
- * jump of the wall clock nor a restart of the observer ends a life early.
+ * jump of the wall clock nor a restart of the observer ends a life early. A node that is bound here
+ * is given up by the second tick in a row that finds it late: between two ticks the owner takes in
+ * what has arrived, so that a process that was stopped for longer than a ttl takes none of its
+ * nodes for late whose beats it has only not read.
  *
  * A pure table: time comes in as an argument, requests come out. Not thread-safe: the owner guards
  * it.

@@ -97,6 +97,7 @@ struct conn {
     struct binding *binding; /* of the last join */
     bool bound;              /* that life goes on, as far as is known */
     uint64_t beat_ms;        /* when presence last heard of it */
+    size_t behind;           /* bytes that had come in and were not run, at the last tick */
 
     char *name;
     char *library;         /* CLIENT SETINFO, "name" */

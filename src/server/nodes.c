@@ -3,6 +3,7 @@
 #include "server/nodes.h"
 
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -161,10 +162,30 @@ static void expire(void *context, const struct node *node)
     }
 }
 
+/* What a node sends behind a command that is not answered yet is run later, and not even read, but
+ * it is a sign of life. */
+static void hear(struct nodes *nodes, struct conn *conn, uint64_t now_ms)
+{
+    uv_os_fd_t fd;
+    int unread = 0;
+    size_t behind = conn->in.size - conn->in_start;
+    if (conn->pause != 0 && uv_fileno(&conn->socket.handle, &fd) == 0 &&
+        ioctl(fd, FIONREAD, &unread) == 0) {
+        behind += (size_t)unread;
+    }
+    if (behind > conn->behind) {
+        nodes_beat(nodes, conn, now_ms);
+    }
+    conn->behind = behind;
+}
+
 uint64_t nodes_tick(struct server *server)
 {
     struct nodes *nodes = &server->nodes;
     struct ls_error error;
+    for (size_t i = 0; i < nodes->star.count; i++) {
+        hear(nodes, nodes->star.members[i].who, server_now_ms(server));
+    }
     struct reading *reading = reads_get(&server->reads, &error);
     int64_t due_ms = reading == NULL ? error.code : 0;
     if (due_ms == 0) {

@@ -93,9 +93,16 @@ static int open_redo(struct lmdb_env *env, struct ls_error *error)
 /* Flushes the data file and clears the log, whose ever the round is. */
 static int clear(struct lmdb_env *env, struct ls_error *error)
 {
+    if (atomic_load(&shared(env)->log_failed) != 0) {
+        return give_up(env, error);
+    }
+    /* Where this one cannot open it, for want of descriptors, another process may, or it later. */
+    int result = open_redo(env, error);
+    if (result != 0) {
+        return result;
+    }
     /* What could not be written once may be taken for written at the next try. */
-    if (atomic_load(&shared(env)->log_failed) != 0 || open_redo(env, error) != 0 ||
-        mdb_env_sync(env->mdb, 1) != 0 ||
+    if (mdb_env_sync(env->mdb, 1) != 0 ||
         redo_clear(&env->log.redo, atomic_load(&shared(env)->log_last), error) != 0) {
         return give_up(env, error);
     }

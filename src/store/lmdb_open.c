@@ -199,9 +199,11 @@ static int lock_directory(const char *directory)
     return fd;
 }
 
+/* Not only by closing it: a child of another thread's fork may have it too, and live long. */
 static void unlock_directory(int fd)
 {
     if (fd >= 0) {
+        (void)flock(fd, LOCK_UN);
         close(fd);
     }
 }

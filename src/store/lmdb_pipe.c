@@ -14,7 +14,7 @@
  *     which is held as long as a transaction is ahead or in flight. Nobody else can end the round
  *     meanwhile; should it have been ended all the same, nothing that is in flight lands.
  *  2. Where one is lost, all behind it are: the log, which may hold some of them, is cleared before
- *     anybody is told.
+ *     anybody is told. Until its user was told, no other takes its place: it is to run again first.
  *  3. The turn is given away now and then, so that other processes are not shut out.
  */
 #include <assert.h>
@@ -149,6 +149,16 @@ static unsigned in_the_air(struct lmdb_pipe *pipe)
         count += !is_over(flight_at(pipe, i));
     }
     return count;
+}
+
+/* Whether one was lost, and its user was not told yet. */
+static bool has_lost(struct lmdb_pipe *pipe)
+{
+    bool lost = false;
+    for (unsigned i = 0; i < pipe->count; i++) {
+        lost = lost || flight_at(pipe, i)->state == FLIGHT_LOST;
+    }
+    return lost;
 }
 
 static void wait_written(struct lmdb_pipe *pipe, struct lmdb_flight *flight)
@@ -351,6 +361,11 @@ int lmdb_begin_ahead(struct lmdb_store *store, struct store_txn **out, struct ls
         return 0;
     }
     land_all(env);
+    if (has_lost(pipe)) {
+        give_turn_if_done(env);
+        free(txn);
+        return error_set(error, LS_ERETRY, 0, "an earlier commit was lost");
+    }
     pipe->turn = false; /* it is the transaction's */
     return lmdb_begin_in_turn(txn, out, error);
 }

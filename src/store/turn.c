@@ -8,8 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
+
+#define DEADLOCK_NS 300000 /* until what looks like one is looked at again */
 
 void turn_init(struct turn *turn)
 {
@@ -35,11 +39,23 @@ void turn_close(struct turn *turn)
     pthread_mutex_destroy(&turn->threads);
 }
 
+/* Whether it is worth another try. The kernel knows processes and not threads: where two threads of
+ * each of two processes are at two directories it sees a deadlock, which it is not, since no thread
+ * waits for a turn while it has one. */
+static bool try_again(void)
+{
+    if (errno == EDEADLK) {
+        nanosleep(&(struct timespec){.tv_nsec = DEADLOCK_NS}, NULL);
+        return true;
+    }
+    return errno == EINTR;
+}
+
 static void set_lock(const struct turn *turn, short type)
 {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
     int command = type == F_UNLCK ? F_SETLK : F_SETLKW;
-    while (turn->fd >= 0 && fcntl(turn->fd, command, &lock) != 0 && errno == EINTR) {
+    while (turn->fd >= 0 && fcntl(turn->fd, command, &lock) != 0 && try_again()) {
         continue;
     }
 }

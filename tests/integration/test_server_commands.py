@@ -291,6 +291,23 @@ def a_silent_node_goes_down_and_what_it_owns_with_it(given):
         equal(other.must("EXISTS", "owned"), 0, "what it owned when it left")
 
 
+def a_node_beats_while_it_waits_for_an_answer(given):
+    with new_server(given) as server, server.client() as other:
+        timestamp = other.must("TXN.BEGIN", "WILL", 1, "k", "TTL", 60000)[0]
+        for waiting in (("MSG.READ", 1 << 40, "BLOCK", 0), ("TXN.BEGIN", "EAGER", 1, "k")):
+            with server.client() as node:
+                node.must("NODE.JOIN", "host", "TTL", 500)
+                node.send(*waiting)
+                deadline = time.monotonic() + 1.5
+                while time.monotonic() < deadline:
+                    node.send("NODE.BEAT")
+                    state = other.must("NODE.GET", "host")[3]
+                    equal(state, b"up", f"a node that beats behind {waiting}")
+                    time.sleep(0.05)
+                wait_until(lambda: other.must("NODE.GET", "host")[3] == b"down", "it to go down")
+        other.must("TXN.ABORT", timestamp)
+
+
 def objects_are_put_read_and_deleted(given):
     with new_server(given) as server:
         for client in each_protocol(server):
@@ -616,6 +633,7 @@ if __name__ == "__main__":
         a_held_host_is_in_use_and_the_same_id_takes_over,
         numbered_posts_are_posted_once,
         a_silent_node_goes_down_and_what_it_owns_with_it,
+        a_node_beats_while_it_waits_for_an_answer,
         objects_are_put_read_and_deleted,
         wrong_object_commands_are_refused,
         objects_are_scanned_in_key_order,

@@ -441,6 +441,30 @@ static void a_trim_of_exactly_one_step_is_done_at_once(void **state)
     assert_int_equal(box_of(f).count, 0);
 }
 
+static void large_messages_are_trimmed_a_few_at_a_time(void **state)
+{
+    struct fixture *f = *state;
+    enum { COUNT = 40, SIZE = 1 << 20 };
+    static uint8_t item[SIZE + 5] = {0x5a, SIZE >> 24, SIZE >> 16 & 0xff}; /* CBOR bytes */
+    for (int i = 0; i < COUNT; i++) {
+        struct request post = {.kind = REQUEST_POST, .in.post.type = LS_USER};
+        post.in.post.object = bytes_of(item, sizeof item);
+        assert_int_equal(fixture_run(f, &post), 0);
+    }
+    struct request trim = {.kind = REQUEST_TRIM, .in.trim.before = UINT64_MAX};
+    for (uint64_t step = TRIM_STEP_BYTES / SIZE; trim.number < COUNT - step;) {
+        uint64_t before = trim.number;
+        assert_int_equal(fixture_run(f, &trim), 0);
+        assert_true(trim.again);
+        assert_int_equal(trim.number, before + step);
+        assert_sound(f->store);
+    }
+    assert_int_equal(fixture_run(f, &trim), 0);
+    assert_false(trim.again);
+    assert_int_equal(trim.number, COUNT);
+    assert_int_equal(box_of(f).count, 0);
+}
+
 static void a_trim_in_steps_spares_what_was_posted_after_it_began(void **state)
 {
     struct fixture *f = *state;
@@ -684,6 +708,7 @@ int main(void)
         sound(a_trim_without_limits_discards_nothing),
         sound(a_long_trim_goes_in_steps_and_adds_them_up),
         sound(a_trim_of_exactly_one_step_is_done_at_once),
+        sound(large_messages_are_trimmed_a_few_at_a_time),
         sound(a_trim_in_steps_spares_what_was_posted_after_it_began),
         sound(without_limits_everything_is_kept),
         sound(the_newest_are_kept_by_count),

@@ -105,10 +105,34 @@ static void a_life_bound_here_that_falls_silent_is_given_up_after_its_ttl(void *
     presence_beat(o.presence, &life, 500);
     tick(&o, 500 + TTL - 1);
     assert_int_equal(0, o.expired);
-    tick(&o, 500 + TTL);
+    assert_in_range(tick(&o, 500 + TTL), 1, 100);
+    assert_int_equal(0, o.expired); /* it looks again, when what has come in was read */
+    tick(&o, 500 + TTL + 1);
     assert_int_equal(1, o.expired);
     assert_string_equal("n1", o.last_expired);
     assert_int_equal(life.joined, o.expired_joined);
+    presence_close(o.presence);
+}
+
+static void beats_that_are_read_late_end_no_life(void **state)
+{
+    struct fixture *f = *state;
+    struct observer o = observe(f);
+    struct binding life = join(f, "n1", 1, TTL);
+    uint64_t now_ms = 1000;
+    assert_int_equal(0, presence_bind(o.presence, &life, TTL, now_ms));
+    for (int i = 0; i < 3; i++) {
+        tick(&o, now_ms);
+        assert_int_equal(0, o.expired);
+        now_ms += 2 * TTL; /* in which the process is stopped */
+        tick(&o, now_ms);
+        assert_int_equal(0, o.expired);
+        presence_beat(o.presence, &life, now_ms);
+        now_ms += 2 * TTL; /* and at once again */
+        tick(&o, now_ms);
+        assert_int_equal(0, o.expired);
+        presence_beat(o.presence, &life, now_ms);
+    }
     presence_close(o.presence);
 }
 
@@ -212,6 +236,7 @@ static void only_the_bound_life_beats_and_is_unbound(void **state)
     id_of(id, 1);
     assert_true(presence_holds_other(o.presence, bytes_of_text("n1"), id));
     tick(&o, TTL);
+    tick(&o, TTL);
     assert_int_equal(1, o.expired);
     presence_unbind(o.presence, &new);
     assert_false(presence_holds_other(o.presence, bytes_of_text("n1"), id));
@@ -267,6 +292,8 @@ static void many_nodes_are_each_told_once(void **state)
     tick(&o, TTL);
     assert_int_equal(50, o.expired);
     tick(&o, TTL + 1);
+    assert_int_equal(50, o.expired);
+    tick(&o, TTL + 2);
     assert_int_equal(100, o.expired);
     presence_close(o.presence);
 }
@@ -324,6 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         presence_test(a_life_bound_here_is_renewed_once_a_third_of_its_ttl),
         presence_test(a_life_bound_here_that_falls_silent_is_given_up_after_its_ttl),
+        presence_test(beats_that_are_read_late_end_no_life),
         presence_test(a_life_bound_elsewhere_lives_while_its_beat_changes),
         presence_test(a_new_observer_waits_a_whole_ttl_itself),
         presence_test(a_new_life_of_a_host_begins_its_own_time),

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "faults.h"
@@ -364,6 +365,40 @@ static void another_process_ends_the_round_before_it_writes(void **state)
     store_close(store);
 }
 
+/* In a child, which for a while can open no more files. */
+static void refused_without_files(struct store *store)
+{
+    struct rlimit before, none;
+    struct ls_error error = {0};
+    struct store_txn *txn;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 3, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int result = store->driver->begin(store, STORE_WRITE, &txn, &error);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    store_close(store);
+    child_exit(result == LS_EIO && strstr(error.text, "redo log") != NULL ? 0 : 1);
+}
+
+static void who_cannot_open_the_log_is_refused_and_nobody_else(void **state)
+{
+    struct fixture *f = *state;
+    struct store *store = opened(f->directory);
+    store_run(store, true);
+    add(store, 0, WARM_UP);
+    assert_true(logged(f->directory) > 0);
+    pid_t child = new_child();
+    if (child == 0) {
+        refused_without_files(opened(f->directory));
+    }
+    assert_int_equal(end_of(child), 0);
+    add(store, WARM_UP, WARM_UP + 1);
+    assert_true(logged(f->directory) > 0);
+    store_run(store, false);
+    assert_added(store, WARM_UP + 1);
+    store_close(store);
+}
+
 static void the_round_of_a_killed_process_is_ended_by_the_next_writer(void **state)
 {
     struct fixture *f = *state;
@@ -517,6 +552,7 @@ int main(void)
         TEST(a_reader_recovers_too),
         TEST(after_a_power_loss_the_log_restores_what_was_committed),
         TEST(another_process_ends_the_round_before_it_writes),
+        TEST(who_cannot_open_the_log_is_refused_and_nobody_else),
         TEST(the_round_of_a_killed_process_is_ended_by_the_next_writer),
         TEST(a_commit_whose_record_cannot_be_written_goes_without_the_log),
         TEST(where_the_log_cannot_be_cleared_nobody_writes_until_it_is_opened_again),

@@ -458,6 +458,29 @@ static void one_behind_a_lost_commit_can_only_be_aborted(void **state)
     cool(store);
 }
 
+static void nothing_is_committed_before_it_is_told_that_one_was_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct ls_error error = {0};
+    struct store *store = warm(f);
+    struct store_txn *txn;
+    for (unsigned i = 0; i < STORE_FLIGHTS_MAX; i++) {
+        assert_int_equal(submit(store, WARM_UP + i), 0);
+    }
+    atomic_store(&commits_fail, 1);
+    /* So many are under way that they land first. */
+    assert_int_equal(store->driver->begin(store, STORE_AHEAD, &txn, &error), LS_ERETRY);
+    for (unsigned i = 0; i < STORE_FLIGHTS_MAX; i++) {
+        assert_int_equal(finish(store), LS_ENOSPACE);
+    }
+    assert_there(store, WARM_UP);
+    for (unsigned i = 0; i < 2 * STORE_FLIGHTS_MAX; i++) {
+        assert_int_equal(submit(store, WARM_UP + i), 1);
+    }
+    assert_there(store, WARM_UP + 2 * STORE_FLIGHTS_MAX);
+    cool(store);
+}
+
 /* ---- processes ---- */
 
 static void a_crash_leaves_the_first_of_what_was_in_flight_and_all_that_was_finished(void **state)
@@ -562,6 +585,7 @@ int main(void)
         TEST(a_record_that_cannot_be_written_is_lost_with_those_behind_it),
         TEST(a_commit_that_fails_takes_those_behind_it_along_and_they_do_not_come_back),
         TEST(one_behind_a_lost_commit_can_only_be_aborted),
+        TEST(nothing_is_committed_before_it_is_told_that_one_was_lost),
         TEST(a_crash_leaves_the_first_of_what_was_in_flight_and_all_that_was_finished),
         TEST(another_process_gets_its_turn_while_commits_follow_each_other),
     };

@@ -1,14 +1,102 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Several processes on one directory of the LMDB driver: whose turn it is to write, who wakes whom,
  * and what killed processes leave. */
+#include <pthread.h>
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 
+#include "store/turn.h"
 #include "store_directory_fixture.h"
+
+static bool forks_while_locked; /* once, when the directory is locked */
+static pid_t bystander;         /* that child, which does nothing */
+
+/* In the place of the system's. */
+int flock(int fd, int operation)
+{
+    int result = (int)syscall(SYS_flock, fd, operation);
+    if (forks_while_locked && operation == LOCK_EX) {
+        forks_while_locked = false;
+        bystander = new_child();
+        while (bystander == 0) {
+            pause();
+        }
+    }
+    return result;
+}
 
 static struct store *opened(const char *directory)
 {
     return opened_with(directory, (struct store_options){.create = true});
+}
+
+/* ---- turns ---- */
+
+static struct turn turn_in(const struct fixture *f, const char *name)
+{
+    char directory[2 * SCRATCH_SIZE], path[2 * SCRATCH_SIZE + 8];
+    struct turn turn;
+    file_path(directory, f->scratch, name);
+    snprintf(path, sizeof path, "%s/wake", directory);
+    (void)mkdir(directory, 0700);
+    close(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    turn_init(&turn);
+    turn_open(&turn, directory);
+    return turn;
+}
+
+struct waiting {
+    struct turn *turn;
+    int ended; /* a pipe, into which who has the turn says that it comes to its end */
+    int unread;
+};
+
+static void *wait_for_turn(void *argument)
+{
+    struct waiting *waiting = argument;
+    turn_take(waiting->turn);
+    (void)ioctl(waiting->ended, FIONREAD, &waiting->unread);
+    turn_give(waiting->turn);
+    return NULL;
+}
+
+static void turns_at_two_directories_are_waited_for_in_each(void **state)
+{
+    struct fixture *f = *state;
+    struct turn one = turn_in(f, "one"), two = turn_in(f, "two");
+    struct waiting waiting = {.turn = &two};
+    pthread_t thread;
+    int ends[2];
+    char byte = 0;
+    assert_int_equal(pipe(ends), 0);
+    turn_take(&one);
+    pid_t child = new_child();
+    if (child == 0) {
+        struct turn mine = turn_in(f, "two"), theirs = turn_in(f, "one");
+        turn_take(&mine);
+        bool good = write(ends[1], &byte, 1) == 1;
+        turn_take(&theirs);
+        good = good && write(ends[1], &byte, 1) == 1;
+        turn_give(&mine);
+        child_exit(good ? 0 : 1);
+    }
+    assert_int_equal(read(ends[0], &byte, 1), 1);
+    usleep(50000); /* until the child waits */
+    waiting.ended = ends[0];
+    assert_int_equal(pthread_create(&thread, NULL, wait_for_turn, &waiting), 0);
+    usleep(50000); /* until the thread does */
+    turn_give(&one);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(waiting.unread, 1);
+    assert_int_equal(end_of(child), 0);
+    turn_close(&one);
+    turn_close(&two);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 /* Adds `rounds` to a number in the store. */
@@ -273,9 +361,26 @@ static void a_child_opens_its_own_and_may_close_what_it_inherited(void **state)
     store_close(store);
 }
 
+static void a_child_that_was_made_while_a_store_was_opened_holds_up_nobody(void **state)
+{
+    const char *directory = directory_of(state);
+    forks_while_locked = true;
+    store_close(opened(directory));
+    assert_false(forks_while_locked);
+    pid_t child = new_child();
+    if (child == 0) {
+        alarm(10);
+        child_exit(add_in_child(directory, 1, 0));
+    }
+    assert_int_equal(end_of(child), 0);
+    kill(bystander, SIGKILL);
+    assert_int_equal(end_of(bystander), 1000 + SIGKILL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        EACH(turns_at_two_directories_are_waited_for_in_each),
         EACH(writers_of_several_processes_take_turns),
         EACH(an_opener_that_is_refused_a_large_map_takes_nothing_back),
         EACH(a_commit_wakes_the_waiters_of_other_processes),
@@ -284,6 +389,7 @@ int main(void)
         EACH(a_writer_that_is_killed_holds_nobody_up_and_leaves_nothing),
         EACH(the_places_of_killed_readers_are_taken_again),
         EACH(a_child_opens_its_own_and_may_close_what_it_inherited),
+        EACH(a_child_that_was_made_while_a_store_was_opened_holds_up_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
