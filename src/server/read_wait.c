@@ -121,9 +121,15 @@ static void finish(struct read_wait *wait)
     conn_unpause(conn, PAUSE_READ);
 }
 
+/* What is there already, it gets even now. */
 static void on_timer(uv_timer_t *timer)
 {
-    finish(timer->data);
+    struct read_wait *wait = timer->data;
+    if (wait->more) {
+        wait->block = false;
+    } else {
+        finish(wait);
+    }
 }
 
 /* Keeps what does not end at once. */

@@ -197,6 +197,15 @@ def a_blocked_read_gets_the_first_match(given):
         wait_until(lambda: b"connected_clients:1\r\n" in poster.must("INFO", "clients"), "its end to be seen")
 
 
+def a_blocked_read_gets_what_is_there_however_long_it_looks(given):
+    with new_server(given) as server, server.client() as client:
+        for _ in range(50):
+            client.pipeline([("MSG.POST", "user", "-", "TEXT", "")] * 2000)
+        clock = client.must("MSG.POST", "database", "C", "TEXT", "x")
+        found = client.must("MSG.READ", "-", "TYPE", "D", "BLOCK", "1")
+        equal([message[0] for message in found], [clock], "what is found")
+
+
 def nodes_join_beat_and_leave(given):
     with new_server(given) as server:
         for client in each_protocol(server):
@@ -611,6 +620,7 @@ if __name__ == "__main__":
         a_read_stops_at_sixteen_mebibytes,
         trimmed_messages_are_gone_and_said_to_be,
         a_blocked_read_gets_the_first_match,
+        a_blocked_read_gets_what_is_there_however_long_it_looks,
         nodes_join_beat_and_leave,
         wrong_node_commands_are_refused,
         a_held_host_is_in_use_and_the_same_id_takes_over,
