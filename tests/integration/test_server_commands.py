@@ -466,6 +466,9 @@ def connections_are_named_listed_and_closed(given):
         mine = dict(field.split("=", 1) for field in client.must("CLIENT", "INFO").decode().split())
         equal((mine["id"], mine["name"], mine["lib-name"], mine["cmd"]),
               (str(number), "me", "lib", "client"), "this one")
+        client.must("NODE.JOIN", "a b=c")
+        fields = [field.split("=") for field in client.must("CLIENT", "INFO").decode().split()]
+        assert ["node", "a\\x20b\\x3dc"] in fields, fields
         equal(client.must("CLIENT", "KILL", "ID", other.must("CLIENT", "ID")), 1, "KILL ID")
         try:
             raise AssertionError(f"a killed client got {other.call('PING')}")

@@ -276,7 +276,7 @@ assert r.set('k', 'v', nx=True) and r.set('k', 'w', nx=True) is None and r.set('
 assert r.execute_command('MSG.POST', 'user', '-', 'JSON', '[1]') == 5
 assert r.info()['connected_clients'] == 1 and 'message-max' in r.config_get('message*')
 assert r.client_id() > 0 and r.client_setname('me') and r.client_getname() == 'me'
-assert len(r.client_list()) == 1 and r.echo('x') == b'x' and len(r.time()) == 2
+assert len(r.client_list()) == 1 and r.client_info()['db'] == 0 and r.echo('x') == b'x' and len(r.time()) == 2
 with r.pipeline(transaction=False) as p:
     for i in range(100): p.set('k', i).get('k')
     got = p.execute()
