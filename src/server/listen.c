@@ -3,6 +3,7 @@
 #include "server/listen.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -69,6 +70,12 @@ static void on_connection(uv_stream_t *stream, int status)
     }
 }
 
+static int refuse_address(struct ls_error *error)
+{
+    return error_set(error, LS_EINVAL, 0,
+                     "listen must be HOST, HOST:PORT, [IPV6]:PORT or unix:PATH");
+}
+
 /* Splits "HOST", "HOST:PORT" or "[IPV6]:PORT". */
 static int split(const char *text, char *host, size_t host_size, int *port, struct ls_error *error)
 {
@@ -92,8 +99,7 @@ static int split(const char *text, char *host, size_t host_size, int *port, stru
         *port = (int)value;
     }
     if (wrong) {
-        return error_set(error, LS_EINVAL, 0,
-                         "listen must be HOST, HOST:PORT, [IPV6]:PORT or unix:PATH");
+        return refuse_address(error);
     }
     memcpy(host, text, (size_t)(end - text));
     host[end - text] = '\0';
@@ -142,7 +148,8 @@ static int bind_tcp(struct server *server, struct listener *listener, const char
     return 0;
 }
 
-/* A socket file that nobody answers on is left from before, and in the way. */
+/* A socket file that nobody answers on is left from before, and in the way. Whatever else keeps us
+ * from connecting, it is somebody's. */
 static void remove_stale(const char *path)
 {
     struct stat info;
@@ -151,11 +158,12 @@ static void remove_stale(const char *path)
     }
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || strlen(path) >= sizeof address.sun_path) {
+    if (fd < 0) {
         return;
     }
     memcpy(address.sun_path, path, strlen(path));
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0 &&
+        errno == ECONNREFUSED) {
         unlink(path);
     }
     close(fd);
@@ -164,7 +172,12 @@ static void remove_stale(const char *path)
 static int bind_pipe(struct server *server, struct listener *listener, const char *path,
                      struct ls_error *error)
 {
+    const size_t size_max = sizeof((struct sockaddr_un *)0)->sun_path - 1;
     uv_pipe_init(&server->loop, &listener->socket.pipe, 0);
+    if (path[0] == '\0' || strlen(path) > size_max) {
+        return error_set(error, LS_EINVAL, 0, "the path of a Unix socket has from 1 to %zu bytes",
+                         size_max);
+    }
     remove_stale(path);
     int rc = uv_pipe_bind(&listener->socket.pipe, path);
     if (rc != 0) {
@@ -201,7 +214,7 @@ int listen_open(struct server *server, struct ls_error *error)
         rc = open_one(server, text, error);
     }
     free(all);
-    return rc;
+    return rc == 0 && list_empty(&server->listeners) ? refuse_address(error) : rc;
 }
 
 static void log_listening(struct listener *listener)

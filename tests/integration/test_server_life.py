@@ -51,6 +51,7 @@ def wrong_usage_is_said_in_one_sentence(given):
                         (("--store",), "needs a value"), (("--sync", "maybe"), "yes or no"),
                         (("--connections-max", "0"), "from 1 to"), (("--quota", "1x"), "a size such as"),
                         (("--node-ttl", "5"), "from 100 to"), (("--log-level", "loud"), "notice"),
+                        (("--store", "mem:", "--listen", ""), "listen must be"),
                         (("--request-max", "99999999999999999999"), "a size"), (("--nothing=1",), "--nothing")):
         if part is None:
             continue
@@ -71,6 +72,8 @@ def what_keeps_it_from_starting_is_said(given):
     for flags, code, part in ((("--listen", "no.such.host.invalid"), 2, "no.such.host.invalid"),
                               (("--listen", "127.0.0.1:99999"), 2, "listen must be"),
                               (("--listen", "[::1"), 2, "listen must be"),
+                              (("--listen", "unix:"), 2, "from 1 to 107"),
+                              (("--listen", f"unix:/{'x' * 107}"), 2, "from 1 to 107"),
                               (("--store", "ftp:x"), 2, "ftp"),
                               (("--config", directory / "none"), 1, "none"),
                               (("--store", "/proc/nowhere/x"), 1, "/proc/nowhere")):
@@ -237,6 +240,19 @@ def it_listens_on_several_addresses(given):
         assert not path.exists(), "the socket file is left"
 
 
+def a_socket_file_is_taken_only_where_nobody_has_it(given):
+    path = scratch("unix") / "socket"
+    listen = ("--store", "mem:", "--listen", f"unix:{path}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        done = run(given, *listen)
+        equal(done.returncode, 1, "the exit code where another has the path")
+        assert "address already in use" in done.stderr, done.stderr
+        assert path.exists(), "another's socket was removed"
+    with new_server(given, *listen[2:]) as server:
+        assert f"listening on unix:{path}" in server.log(), "what is left of it is in the way"
+
+
 def an_idle_server_is_small(given):
     if "SANITIZED" in os.environ:
         return  # a sanitizer's own memory counts there
@@ -350,6 +366,7 @@ if __name__ == "__main__":
         all_is_there_after_a_restart,
         it_tells_a_service_manager,
         it_listens_on_several_addresses,
+        a_socket_file_is_taken_only_where_nobody_has_it,
         an_idle_server_is_small,
         the_tools_of_redis_work,
         the_redis_library_works,
