@@ -30,14 +30,15 @@ struct listener {
     char path[]; /* of a Unix socket, to be removed in the end */
 };
 
-void listen_raise_limit(uint64_t connections_max)
+void listen_set_limit(struct server *server)
 {
     struct rlimit limit;
+    uint64_t connections_max = server->config.connections_max;
     rlim_t wanted = (rlim_t)connections_max + FILES_OWN;
+    server->conn_max = connections_max;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
         return;
     }
-    rlim_t before = limit.rlim_cur;
     limit.rlim_cur = wanted;
     limit.rlim_max = limit.rlim_max < wanted ? wanted : limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -46,10 +47,12 @@ void listen_raise_limit(uint64_t connections_max)
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+    uint64_t files = limit.rlim_cur;
+    server->conn_max = files > 2 * FILES_OWN ? files - FILES_OWN : files / 2;
     log_write(LOG_WARNING,
-              "the system allows %llu open files (%llu before): fewer than the %llu connections of "
+              "the system allows %llu open files: %llu connections instead of the %llu of "
               "connections-max",
-              (unsigned long long)limit.rlim_cur, (unsigned long long)before,
+              (unsigned long long)files, (unsigned long long)server->conn_max,
               (unsigned long long)connections_max);
 }
 
@@ -60,7 +63,7 @@ static void on_connection(uv_stream_t *stream, int status)
         log_write(LOG_WARNING, "cannot let a client in: %s", uv_strerror(status));
         return;
     }
-    bool full = server->conn_count >= server->config.connections_max;
+    bool full = server->conn_count >= server->conn_max;
     struct conn *conn = conn_accept(server, stream);
     if (conn != NULL && full) {
         static const char text[] = "-ERR max number of clients reached\r\n";

@@ -439,7 +439,7 @@ static int start(struct server *server, struct ls_error *error)
         rc = error_code(error, LS_ENOMEM);
     }
     if (rc == 0) {
-        listen_raise_limit(server->config.connections_max);
+        listen_set_limit(server);
         rc = listen_open(server, error);
     }
     if (rc == 0) {
@@ -521,8 +521,8 @@ int server_apply_config(struct server *server, const struct config *old, struct 
     txn_set_open_max(server->txns.txn, now->txn_open_max);
     txn_set_history_age(server->txns.txn, now->txn_history_age);
     log_set_level((enum log_level)now->log_level);
-    if (now->connections_max > old->connections_max) {
-        listen_raise_limit(now->connections_max);
+    if (now->connections_max != old->connections_max) {
+        listen_set_limit(server);
     }
     return 0;
 }

@@ -63,7 +63,8 @@ struct server {
 
     struct link conns;
     size_t conn_count;
-    size_t held; /* bytes of replies behind those that wait, of all connections */
+    uint64_t conn_max; /* connections-max, or what the limit of open files allows */
+    size_t held;       /* bytes of replies behind those that wait, of all connections */
     uint64_t conn_last_id;
     struct link dirty;
     struct link late; /* by their link `dirty`: watches for which the turn had no time left */

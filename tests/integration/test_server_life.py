@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """How lockstepd starts, is configured, works with Redis clients, and stops."""
 
+import copy
 import os
 import re
 import signal
@@ -253,6 +254,24 @@ def a_socket_file_is_taken_only_where_nobody_has_it(given):
         assert f"listening on unix:{path}" in server.log(), "what is left of it is in the way"
 
 
+def a_limit_of_open_files_is_one_of_connections(given):
+    """Whoever is one too many is told so, as with connections-max."""
+    build = copy.copy(given.build)
+    build.lockstepd = scratch("limit") / "lockstepd"
+    build.lockstepd.write_text(f'#!/bin/sh\nulimit -n 100\nexec {given.build.lockstepd} "$@"\n')
+    build.lockstepd.chmod(0o755)
+    with Server(build, scratch("life") / "data") as server, server.client() as client:
+        if "the system allows 100 open files" not in server.log():
+            print("    skipped: this user may raise the limit")
+            return
+        others = [server.client() for _ in range(120)]
+        refused(others[-1].reply(), "ERR", "max number of clients reached")
+        info = client.must("INFO").decode()
+        allowed, refusals = (int(re.search(f"{name}:(\\d+)", info)[1])
+                             for name in ("maxclients", "rejected_connections"))
+        equal(allowed + refusals, 121, f"{allowed} connections and those that were refused")
+
+
 def an_idle_server_is_small(given):
     if "SANITIZED" in os.environ:
         return  # a sanitizer's own memory counts there
@@ -367,6 +386,7 @@ if __name__ == "__main__":
         it_tells_a_service_manager,
         it_listens_on_several_addresses,
         a_socket_file_is_taken_only_where_nobody_has_it,
+        a_limit_of_open_files_is_one_of_connections,
         an_idle_server_is_small,
         the_tools_of_redis_work,
         the_redis_library_works,
