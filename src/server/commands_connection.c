@@ -214,8 +214,27 @@ int command_reset(struct call *call)
 
 /* ---- CLIENT ---- */
 
+#define WORD_SIZE (4 * 255 + 1)
+
+/* The host of the node as one word, for a line that is split at spaces and at "=". */
+static void put_host(const struct conn *conn, char out[WORD_SIZE])
+{
+    const char *host = conn->bound ? conn->binding->host : "";
+    for (; *host != '\0'; host++) {
+        if (*host == ' ' || *host == '=') {
+            memcpy(out, *host == ' ' ? "\\x20" : "\\x3d", 4);
+            out += 4;
+        } else {
+            *out++ = *host;
+        }
+    }
+    *out = '\0';
+}
+
+/* The fields that say the same of every connection are there for clients that look for them. */
 static int describe(struct buf *out, const struct conn *conn)
 {
+    char node[WORD_SIZE];
     char peer[128];
     char local[128];
     char command[40] = "NULL";
@@ -223,6 +242,7 @@ static int describe(struct buf *out, const struct conn *conn)
     uint64_t now = server_now_ms(server);
     conn_address(conn, false, peer, sizeof peer);
     conn_address(conn, true, local, sizeof local);
+    put_host(conn, node);
     if (conn->last != NULL) {
         snprintf(command, sizeof command, "%s", conn->last->name);
         for (char *c = command; *c != '\0'; c++) {
@@ -232,15 +252,15 @@ static int describe(struct buf *out, const struct conn *conn)
     return buf_printf(
         out,
         "id=%llu addr=%s laddr=%s name=%s age=%llu idle=%llu flags=%s db=0 sub=%d "
-        "qbuf=%zu omem=%zu tot-mem=%zu tot-cmds=%llu cmd=%s user=default node=%s resp=%d "
+        "psub=0 multi=-1 qbuf=%zu qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=%zu tot-mem=%zu "
+        "tot-cmds=%llu cmd=%s user=default node=%s resp=%d "
         "lib-name=%s lib-ver=%s\n",
         (unsigned long long)conn->id, peer, local, conn->name == NULL ? "" : conn->name,
         (unsigned long long)(now - conn->created_ms) / 1000,
         (unsigned long long)(now - conn->active_ms) / 1000, conn_watches(conn) ? "P" : "N",
         (conn->box_watch != NULL) + (conn->object_watch != NULL), conn->in.size - conn->in_start,
-        conn_waiting(conn), conn_memory(conn), (unsigned long long)conn->commands, command,
-        conn->bound ? conn->binding->host : "", conn->proto,
-        conn->library == NULL ? "" : conn->library,
+        conn_waiting(conn), conn_memory(conn), (unsigned long long)conn->commands, command, node,
+        conn->proto, conn->library == NULL ? "" : conn->library,
         conn->library_version == NULL ? "" : conn->library_version);
 }
 

@@ -183,9 +183,19 @@ int command_node_ack(struct call *call)
     return write_add(call, pending);
 }
 
+/* As node_state_from_name, but case does not matter. */
+static int state_arg(ls_bytes arg)
+{
+    int state = NODE_DOWN;
+    while (state >= 0 && !arg_is(arg, node_state_name((enum node_state)state))) {
+        state--;
+    }
+    return state;
+}
+
 int command_node_state(struct call *call)
 {
-    int state = node_state_from_name(call->argv[1]);
+    int state = state_arg(call->argv[1]);
     if (state != NODE_UP && state != NODE_LEAVING) {
         return arg_refuse(call->error, call->argv[1], "up or leaving");
     }
@@ -274,7 +284,7 @@ int command_node_list(struct call *call)
     int state = -1;
     size_t at = 1;
     if (at < call->argc && arg_is(call->argv[at], "STATE")) {
-        state = at + 1 < call->argc ? node_state_from_name(call->argv[at + 1]) : -1;
+        state = at + 1 < call->argc ? state_arg(call->argv[at + 1]) : -1;
         if (state < 0) {
             return arg_refuse(call->error, call->argv[at], "STATE with up, leaving or down");
         }

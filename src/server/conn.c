@@ -377,6 +377,19 @@ static void let_go(struct conn *conn)
     }
 }
 
+/* Lets its watches read on, where the turn has time left for that. */
+static void read_on(struct conn *conn)
+{
+    struct server *server = conn->server;
+    if (server->watched_ns >= TURN_LOOK_NS) {
+        list_append(&server->late, &conn->dirty);
+        return;
+    }
+    uint64_t begin_ns = uv_hrtime();
+    watch_read_on(conn);
+    server->watched_ns += uv_hrtime() - begin_ns;
+}
+
 void conn_flush(struct conn *conn)
 {
     if (conn->closed) {
@@ -410,7 +423,7 @@ void conn_flush(struct conn *conn)
         return;
     }
     if (conn->box_watch != NULL || conn->object_watch != NULL) {
-        watch_read_on(conn);
+        read_on(conn);
     }
     if (!conn->closed) {
         let_go(conn);

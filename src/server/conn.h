@@ -62,7 +62,7 @@ struct conn {
         uv_pipe_t pipe;
     } socket;
     struct link all;
-    struct link dirty;  /* has output, or a watch with more to say */
+    struct link dirty;  /* has output, or a watch with more to say: in `dirty` or in `late` */
     struct link resume; /* may run commands again, or waits until it may */
     struct link watching;
 

@@ -35,7 +35,7 @@ static int info_clients(struct server *server, struct buf *out)
                       "connected_clients:%zu\r\nmaxclients:%llu\r\nblocked_clients:%zu\r\n"
                       "watchers:%zu\r\nobject_watchers:%zu\r\nsnapshots:%zu\r\n"
                       "output_waiting_bytes:%zu\r\n",
-                      server->conn_count, number(server->config.connections_max), waiting,
+                      server->conn_count, number(server->conn_max), waiting,
                       server->box_watch_count, server->object_watch_count, server->snapshot_count,
                       output);
 }

@@ -3,6 +3,7 @@
 #include "server/listen.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -29,14 +30,15 @@ struct listener {
     char path[]; /* of a Unix socket, to be removed in the end */
 };
 
-void listen_raise_limit(uint64_t connections_max)
+void listen_set_limit(struct server *server)
 {
     struct rlimit limit;
+    uint64_t connections_max = server->config.connections_max;
     rlim_t wanted = (rlim_t)connections_max + FILES_OWN;
+    server->conn_max = connections_max;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
         return;
     }
-    rlim_t before = limit.rlim_cur;
     limit.rlim_cur = wanted;
     limit.rlim_max = limit.rlim_max < wanted ? wanted : limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -45,10 +47,12 @@ void listen_raise_limit(uint64_t connections_max)
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+    uint64_t files = limit.rlim_cur;
+    server->conn_max = files > 2 * FILES_OWN ? files - FILES_OWN : files / 2;
     log_write(LOG_WARNING,
-              "the system allows %llu open files (%llu before): fewer than the %llu connections of "
+              "the system allows %llu open files: %llu connections instead of the %llu of "
               "connections-max",
-              (unsigned long long)limit.rlim_cur, (unsigned long long)before,
+              (unsigned long long)files, (unsigned long long)server->conn_max,
               (unsigned long long)connections_max);
 }
 
@@ -59,7 +63,7 @@ static void on_connection(uv_stream_t *stream, int status)
         log_write(LOG_WARNING, "cannot let a client in: %s", uv_strerror(status));
         return;
     }
-    bool full = server->conn_count >= server->config.connections_max;
+    bool full = server->conn_count >= server->conn_max;
     struct conn *conn = conn_accept(server, stream);
     if (conn != NULL && full) {
         static const char text[] = "-ERR max number of clients reached\r\n";
@@ -67,6 +71,12 @@ static void on_connection(uv_stream_t *stream, int status)
         answer_raw(conn, bytes_of(text, sizeof text - 1));
         conn_close_after_output(conn);
     }
+}
+
+static int refuse_address(struct ls_error *error)
+{
+    return error_set(error, LS_EINVAL, 0,
+                     "listen must be HOST, HOST:PORT, [IPV6]:PORT or unix:PATH");
 }
 
 /* Splits "HOST", "HOST:PORT" or "[IPV6]:PORT". */
@@ -92,8 +102,7 @@ static int split(const char *text, char *host, size_t host_size, int *port, stru
         *port = (int)value;
     }
     if (wrong) {
-        return error_set(error, LS_EINVAL, 0,
-                         "listen must be HOST, HOST:PORT, [IPV6]:PORT or unix:PATH");
+        return refuse_address(error);
     }
     memcpy(host, text, (size_t)(end - text));
     host[end - text] = '\0';
@@ -142,7 +151,8 @@ static int bind_tcp(struct server *server, struct listener *listener, const char
     return 0;
 }
 
-/* A socket file that nobody answers on is left from before, and in the way. */
+/* A socket file that nobody answers on is left from before, and in the way. Whatever else keeps us
+ * from connecting, it is somebody's. */
 static void remove_stale(const char *path)
 {
     struct stat info;
@@ -151,11 +161,12 @@ static void remove_stale(const char *path)
     }
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || strlen(path) >= sizeof address.sun_path) {
+    if (fd < 0) {
         return;
     }
     memcpy(address.sun_path, path, strlen(path));
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0 &&
+        errno == ECONNREFUSED) {
         unlink(path);
     }
     close(fd);
@@ -164,7 +175,12 @@ static void remove_stale(const char *path)
 static int bind_pipe(struct server *server, struct listener *listener, const char *path,
                      struct ls_error *error)
 {
+    const size_t size_max = sizeof((struct sockaddr_un *)0)->sun_path - 1;
     uv_pipe_init(&server->loop, &listener->socket.pipe, 0);
+    if (path[0] == '\0' || strlen(path) > size_max) {
+        return error_set(error, LS_EINVAL, 0, "the path of a Unix socket has from 1 to %zu bytes",
+                         size_max);
+    }
     remove_stale(path);
     int rc = uv_pipe_bind(&listener->socket.pipe, path);
     if (rc != 0) {
@@ -201,7 +217,7 @@ int listen_open(struct server *server, struct ls_error *error)
         rc = open_one(server, text, error);
     }
     free(all);
-    return rc;
+    return rc == 0 && list_empty(&server->listeners) ? refuse_address(error) : rc;
 }
 
 static void log_listening(struct listener *listener)

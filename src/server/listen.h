@@ -13,7 +13,8 @@ int listen_start(struct server *server, struct ls_error *error);
 
 void listen_close(struct server *server);
 
-/* Raises the limit of open files to what so many connections need; logs where it cannot. */
-void listen_raise_limit(uint64_t connections_max);
+/* Raises the limit of open files to what connections-max needs, and sets how many there may be:
+ * fewer, and logged, where the system does not allow so many. */
+void listen_set_limit(struct server *server);
 
 #endif

@@ -77,6 +77,20 @@ static int look(struct read_wait *wait, const struct box_filter *filter, struct 
     return rc < 0 ? rc : (int)progress;
 }
 
+/* The first look, where the turn has time left for that. */
+static int look_first(struct read_wait *wait, const struct box_filter *filter,
+                      struct ls_error *error)
+{
+    struct server *server = wait->conn->server;
+    if (server->looked_ns >= TURN_LOOK_NS) {
+        return READ_MORE;
+    }
+    uint64_t begin_ns = uv_hrtime();
+    int rc = look(wait, filter, error);
+    server->looked_ns += uv_hrtime() - begin_ns;
+    return rc;
+}
+
 static void answer(struct read_wait *wait)
 {
     answer_array(wait->conn, wait->found);
@@ -121,9 +135,15 @@ static void finish(struct read_wait *wait)
     conn_unpause(conn, PAUSE_READ);
 }
 
+/* What is there already, it gets even now. */
 static void on_timer(uv_timer_t *timer)
 {
-    finish(timer->data);
+    struct read_wait *wait = timer->data;
+    if (wait->more) {
+        wait->block = false;
+    } else {
+        finish(wait);
+    }
 }
 
 /* Keeps what does not end at once. */
@@ -164,7 +184,7 @@ int read_begin(struct conn *conn, const struct read_order *order, struct ls_erro
         answer(&wait);
         return 0;
     }
-    int rc = look(&wait, &order->filter, error);
+    int rc = look_first(&wait, &order->filter, error);
     wait.more = rc == READ_MORE;
     bool waits = rc == READ_MORE || (rc == READ_AT_END && wait.found == 0 && wait.block);
     if (waits) {
@@ -181,27 +201,46 @@ int read_begin(struct conn *conn, const struct read_order *order, struct ls_erro
     return rc;
 }
 
+/* One more look; ends the wait where that was the last. */
+static void go_on(struct read_wait *wait)
+{
+    struct ls_error error;
+    int rc = look(wait, wait->filter, &error);
+    wait->more = rc == READ_MORE;
+    if (rc < 0 && wait->found == 0) {
+        struct conn *conn = wait->conn;
+        answer_error(conn, &error);
+        wait_free(wait);
+        conn_unpause(conn, PAUSE_READ);
+    } else if (rc != READ_MORE && (rc != READ_AT_END || wait->found > 0 || !wait->block)) {
+        finish(wait);
+    }
+}
+
+/* Those that had their look go behind those for which there was no time. */
 bool reads_go_on(struct server *server, bool changed)
 {
+    struct link looked;
+    list_init(&looked);
     bool more = false;
+    uint64_t end_ns = uv_hrtime() + TURN_LOOK_NS;
     LIST_EACH(at, after, &server->read_waits)
     {
         struct read_wait *wait = LINK_OWNER(at, struct read_wait, link);
-        if (!wait->more && !changed) {
-            continue;
+        wait->more = wait->more || changed;
+        if (wait->more && uv_hrtime() < end_ns) {
+            list_remove(at);
+            list_append(&looked, at);
+            go_on(wait);
+        } else {
+            more = more || wait->more;
         }
-        struct ls_error error;
-        int rc = look(wait, wait->filter, &error);
-        wait->more = rc == READ_MORE;
-        more = more || wait->more;
-        if (rc < 0 && wait->found == 0) {
-            struct conn *conn = wait->conn;
-            answer_error(conn, &error);
-            wait_free(wait);
-            conn_unpause(conn, PAUSE_READ);
-        } else if (rc != READ_MORE && (rc != READ_AT_END || wait->found > 0 || !wait->block)) {
-            finish(wait);
-        }
+    }
+    while (!list_empty(&looked)) {
+        struct link *at = looked.next;
+        more = more || LINK_OWNER(at, struct read_wait, link)->more;
+        list_remove(at);
+        list_append(&server->read_waits, at);
     }
     return more;
 }

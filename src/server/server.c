@@ -103,15 +103,21 @@ static void resume_all(struct server *server)
     }
 }
 
-static void flush_all(struct server *server)
+static void flush_list(struct link *list)
 {
     struct link taken;
-    list_take(&taken, &server->dirty);
+    list_take(&taken, list);
     while (!list_empty(&taken)) {
         struct link *at = taken.next;
         list_remove(at);
         conn_flush(LINK_OWNER(at, struct conn, dirty));
     }
+}
+
+static void flush_all(struct server *server)
+{
+    flush_list(&server->late);
+    flush_list(&server->dirty);
 }
 
 /* The turn that follows does what is due. */
@@ -134,7 +140,7 @@ static void wake_watches(struct server *server)
     LIST_EACH(at, after, &server->watchers)
     {
         struct conn *conn = LINK_OWNER(at, struct conn, watching);
-        if (conn->writing == NULL) {
+        if (conn->writing == NULL && !link_joined(&conn->dirty)) {
             conn_flush(conn);
         }
     }
@@ -170,10 +176,13 @@ static void turn(struct server *server)
     }
     reads_end(&server->reads);
     queue_submit(&server->queue, server->sequencer); /* the releases for those that are gone */
+    server->looked_ns = 0;
+    server->watched_ns = 0;
     if (server->stopping) {
         try_to_end(server);
     }
-    if (server->reads_more || !list_empty(&server->dirty) || !list_empty(&server->resume)) {
+    if (server->reads_more || !list_empty(&server->dirty) || !list_empty(&server->late) ||
+        !list_empty(&server->resume)) {
         uv_idle_start(&server->idle, on_idle);
     } else {
         uv_idle_stop(&server->idle);
@@ -377,9 +386,10 @@ static void init_handles(struct server *server)
     uv_signal_init(loop, &server->sigint);
     uv_signal_start(&server->sigterm, on_signal, SIGTERM);
     uv_signal_start(&server->sigint, on_signal, SIGINT);
-    struct link *const lists[] = {&server->listeners, &server->conns,      &server->dirty,
-                                  &server->resume,    &server->choked,     &server->holding,
-                                  &server->watchers,  &server->read_waits, &server->snapshot_waits};
+    struct link *const lists[] = {&server->listeners,     &server->conns,    &server->dirty,
+                                  &server->late,          &server->resume,   &server->choked,
+                                  &server->holding,       &server->watchers, &server->read_waits,
+                                  &server->snapshot_waits};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         list_init(lists[i]);
     }
@@ -430,7 +440,7 @@ static int start(struct server *server, struct ls_error *error)
         rc = error_code(error, LS_ENOMEM);
     }
     if (rc == 0) {
-        listen_raise_limit(server->config.connections_max);
+        listen_set_limit(server);
         rc = listen_open(server, error);
     }
     if (rc == 0) {
@@ -513,8 +523,8 @@ int server_apply_config(struct server *server, const struct config *old, struct 
     txn_set_memory(server->txns.txn, now->txn_memory);
     txn_set_history_age(server->txns.txn, now->txn_history_age);
     log_set_level((enum log_level)now->log_level);
-    if (now->connections_max > old->connections_max) {
-        listen_raise_limit(now->connections_max);
+    if (now->connections_max != old->connections_max) {
+        listen_set_limit(server);
     }
     return 0;
 }

@@ -53,7 +53,7 @@ struct server {
     uv_async_t woken;
     uv_prepare_t prepare;
     uv_check_t check;
-    uv_idle_t idle; /* active while `dirty` or `resume` is not empty at the end of a turn */
+    uv_idle_t idle; /* active while a turn leaves something for the next */
     uv_timer_t tick;
     uv_timer_t quit_timer;
     uv_timer_t rest; /* ends the rest after a long round of the watches */
@@ -63,9 +63,11 @@ struct server {
 
     struct link conns;
     size_t conn_count;
-    size_t held; /* bytes of replies behind those that wait, of all connections */
+    uint64_t conn_max; /* connections-max, or what the limit of open files allows */
+    size_t held;       /* bytes of replies behind those that wait, of all connections */
     uint64_t conn_last_id;
     struct link dirty;
+    struct link late; /* by their link `dirty`: watches for which the turn had no time left */
     struct link resume;
     struct link choked;   /* by their link `resume`: paused until the queue has shrunk */
     struct link holding;  /* likewise: until they, or all together, hold less */
@@ -81,6 +83,8 @@ struct server {
     size_t spare_out_count;
     struct buf scratch; /* empty between uses */
 
+    uint64_t looked_ns;       /* what the reads that this turn began took of it */
+    uint64_t watched_ns;      /* what the watches took of it */
     bool reads_more;          /* some MSG.READ under way has not looked at all of the box */
     bool box_changed;         /* a commit happened since the last turn */
     bool watches_due;         /* a commit happened since the watches last looked */
@@ -95,6 +99,10 @@ struct server {
 };
 
 #define INPUT_SIZE ((size_t)256 * 1024)
+
+/* What a turn gives to new reads, to those under way and to watches, each: beyond that they wait
+ * for the next one, so that many that look through a long box hold up nobody. */
+#define TURN_LOOK_NS UINT64_C(5000000)
 
 /* Starts everything but the loop; takes the settings over, whatever it returns. The sentence says
  * why it could not start. */

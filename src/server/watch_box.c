@@ -14,8 +14,8 @@
 #include "server/watch.h"
 
 #define RUNS_MAX    64
-#define BLOCKS_LOOK 16 /* blocks without a match looked at in one go */
-#define PIECES_TURN 4  /* pieces sent in one go before others have their turn */
+#define BLOCKS_LOOK 4 /* blocks without a match looked at in one go */
+#define PIECES_TURN 4 /* pieces sent in one go before others have their turn */
 
 struct box_watch {
     struct link link;

@@ -215,10 +215,24 @@ static int operate(struct txn_call *call, struct slot *slot, struct txn_op *op,
     return error_set(error, LS_EINVAL, 0, "unknown kind of operation");
 }
 
+/* What a key holds is there once, and given as often as it is asked for. */
+static int count_read(const struct txn_op *op, size_t *bytes, struct ls_error *error)
+{
+    size_t size = op->kind == TXN_OP_GET && !op->result.absent ? op->result.value.size : 0;
+    if (size > TXN_BYTES_MAX - *bytes) {
+        return error_set(error, LS_ETOOBIG, TXN_BYTES_MAX, "what is read has more than %zu bytes",
+                         TXN_BYTES_MAX);
+    }
+    *bytes += size;
+    return 0;
+}
+
 static int operate_all(struct txn *txn, struct txn_call *call, struct ls_error *error)
 {
+    size_t bytes_read = 0;
     for (size_t i = 0; i < call->op_count; i++) {
         int rc = operate(call, &txn->slots[txn->slot_of[i]], &call->ops[i], error);
+        rc = rc != 0 ? rc : count_read(&call->ops[i], &bytes_read, error);
         if (rc != 0) {
             return rc;
         }

@@ -197,6 +197,15 @@ def a_blocked_read_gets_the_first_match(given):
         wait_until(lambda: b"connected_clients:1\r\n" in poster.must("INFO", "clients"), "its end to be seen")
 
 
+def a_blocked_read_gets_what_is_there_however_long_it_looks(given):
+    with new_server(given) as server, server.client() as client:
+        for _ in range(50):
+            client.pipeline([("MSG.POST", "user", "-", "TEXT", "")] * 2000)
+        clock = client.must("MSG.POST", "database", "C", "TEXT", "x")
+        found = client.must("MSG.READ", "-", "TYPE", "D", "BLOCK", "1")
+        equal([message[0] for message in found], [clock], "what is found")
+
+
 def nodes_join_beat_and_leave(given):
     with new_server(given) as server:
         for client in each_protocol(server):
@@ -211,10 +220,10 @@ def nodes_join_beat_and_leave(given):
             equal(client.must("NODE.BEAT"), before + 1, "a beat")
             equal(client.must("NODE.ACK", 1), before + 1, "an acknowledgement")
             refused(client.call("NODE.ACK", before + 9), "ERR")
-            equal(client.must("NODE.STATE", "leaving"), before + 2, "a change of state")
+            equal(client.must("NODE.STATE", "LEAVING"), before + 2, "a change of state")
             equal(client.must("NODE.LIST")[0][3], b"leaving", "the state in the list")
             equal(client.must("NODE.LIST", "STATE", "up"), [], "nodes that are up")
-            equal(len(client.must("NODE.LIST", "STATE", "leaving", "JSON")), 1, "nodes that leave")
+            equal(len(client.must("node.list", "state", "Leaving", "json")), 1, "nodes that leave")
             clock = client.must("MSG.POST", "user", "-", "TEXT", "x")
             equal(client.must("MSG.READ", clock)[0][4], b"alpha", "from")
             equal(client.must("NODE.LEAVE"), clock + 1, "leaving")
@@ -474,6 +483,9 @@ def connections_are_named_listed_and_closed(given):
         mine = dict(field.split("=", 1) for field in client.must("CLIENT", "INFO").decode().split())
         equal((mine["id"], mine["name"], mine["lib-name"], mine["cmd"]),
               (str(number), "me", "lib", "client"), "this one")
+        client.must("NODE.JOIN", "a b=c")
+        fields = [field.split("=") for field in client.must("CLIENT", "INFO").decode().split()]
+        assert ["node", "a\\x20b\\x3dc"] in fields, fields
         equal(client.must("CLIENT", "KILL", "ID", other.must("CLIENT", "ID")), 1, "KILL ID")
         try:
             raise AssertionError(f"a killed client got {other.call('PING')}")
@@ -628,6 +640,7 @@ if __name__ == "__main__":
         a_read_stops_at_sixteen_mebibytes,
         trimmed_messages_are_gone_and_said_to_be,
         a_blocked_read_gets_the_first_match,
+        a_blocked_read_gets_what_is_there_however_long_it_looks,
         nodes_join_beat_and_leave,
         wrong_node_commands_are_refused,
         a_held_host_is_in_use_and_the_same_id_takes_over,

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """How lockstepd starts, is configured, works with Redis clients, and stops."""
 
+import copy
 import os
 import re
 import signal
@@ -51,6 +52,7 @@ def wrong_usage_is_said_in_one_sentence(given):
                         (("--store",), "needs a value"), (("--sync", "maybe"), "yes or no"),
                         (("--connections-max", "0"), "from 1 to"), (("--quota", "1x"), "a size such as"),
                         (("--node-ttl", "5"), "from 100 to"), (("--log-level", "loud"), "notice"),
+                        (("--store", "mem:", "--listen", ""), "listen must be"),
                         (("--request-max", "99999999999999999999"), "a size"), (("--nothing=1",), "--nothing")):
         if part is None:
             continue
@@ -71,6 +73,8 @@ def what_keeps_it_from_starting_is_said(given):
     for flags, code, part in ((("--listen", "no.such.host.invalid"), 2, "no.such.host.invalid"),
                               (("--listen", "127.0.0.1:99999"), 2, "listen must be"),
                               (("--listen", "[::1"), 2, "listen must be"),
+                              (("--listen", "unix:"), 2, "from 1 to 107"),
+                              (("--listen", f"unix:/{'x' * 107}"), 2, "from 1 to 107"),
                               (("--store", "ftp:x"), 2, "ftp"),
                               (("--config", directory / "none"), 1, "none"),
                               (("--store", "/proc/nowhere/x"), 1, "/proc/nowhere")):
@@ -237,6 +241,37 @@ def it_listens_on_several_addresses(given):
         assert not path.exists(), "the socket file is left"
 
 
+def a_socket_file_is_taken_only_where_nobody_has_it(given):
+    path = scratch("unix") / "socket"
+    listen = ("--store", "mem:", "--listen", f"unix:{path}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        done = run(given, *listen)
+        equal(done.returncode, 1, "the exit code where another has the path")
+        assert "address already in use" in done.stderr, done.stderr
+        assert path.exists(), "another's socket was removed"
+    with new_server(given, *listen[2:]) as server:
+        assert f"listening on unix:{path}" in server.log(), "what is left of it is in the way"
+
+
+def a_limit_of_open_files_is_one_of_connections(given):
+    """Whoever is one too many is told so, as with connections-max."""
+    build = copy.copy(given.build)
+    build.lockstepd = scratch("limit") / "lockstepd"
+    build.lockstepd.write_text(f'#!/bin/sh\nulimit -n 100\nexec {given.build.lockstepd} "$@"\n')
+    build.lockstepd.chmod(0o755)
+    with Server(build, scratch("life") / "data") as server, server.client() as client:
+        if "the system allows 100 open files" not in server.log():
+            print("    skipped: this user may raise the limit")
+            return
+        others = [server.client() for _ in range(120)]
+        refused(others[-1].reply(), "ERR", "max number of clients reached")
+        info = client.must("INFO").decode()
+        allowed, refusals = (int(re.search(f"{name}:(\\d+)", info)[1])
+                             for name in ("maxclients", "rejected_connections"))
+        equal(allowed + refusals, 121, f"{allowed} connections and those that were refused")
+
+
 def an_idle_server_is_small(given):
     if "SANITIZED" in os.environ:
         return  # a sanitizer's own memory counts there
@@ -276,7 +311,7 @@ assert r.set('k', 'v', nx=True) and r.set('k', 'w', nx=True) is None and r.set('
 assert r.execute_command('MSG.POST', 'user', '-', 'JSON', '[1]') == 5
 assert r.info()['connected_clients'] == 1 and 'message-max' in r.config_get('message*')
 assert r.client_id() > 0 and r.client_setname('me') and r.client_getname() == 'me'
-assert len(r.client_list()) == 1 and r.echo('x') == b'x' and len(r.time()) == 2
+assert len(r.client_list()) == 1 and r.client_info()['db'] == 0 and r.echo('x') == b'x' and len(r.time()) == 2
 with r.pipeline(transaction=False) as p:
     for i in range(100): p.set('k', i).get('k')
     got = p.execute()
@@ -350,6 +385,8 @@ if __name__ == "__main__":
         all_is_there_after_a_restart,
         it_tells_a_service_manager,
         it_listens_on_several_addresses,
+        a_socket_file_is_taken_only_where_nobody_has_it,
+        a_limit_of_open_files_is_one_of_connections,
         an_idle_server_is_small,
         the_tools_of_redis_work,
         the_redis_library_works,

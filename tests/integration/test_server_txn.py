@@ -169,6 +169,17 @@ def every_refusal_changes_nothing(given):
             refused(client.call(word, ours, *(["l"] if word == "TXN.READ" else [])), "TXNEXPIRED")
 
 
+def no_reply_has_more_than_a_request_may(given):
+    """However short the request is."""
+    with new_server(given) as server, server.client() as client:
+        put(client, k="v" * (1 << 20))
+        equal(len(client.must("TXN.RUN", 16, *["GET", "k"] * 16)), 16, "values in 16 MiB")
+        for command in (("TXN.RUN", 18, "PUT", "w", "v", *["GET", "k"] * 17),
+                        ("TXN.GET", *["k"] * 17), ("TXN.BEGIN", "EAGER", 17, *["k"] * 17)):
+            refused(client.call(*command), "TOOBIG", "16777216")
+        equal(get(client, "w"), None, "what was refused")
+
+
 def a_transaction_is_its_connections_own(given):
     with new_server(given) as server, server.client() as one, server.client() as two:
         timestamp, _ = begin(one, "LAZY", 1, "a", "WILL", 1, "a")
@@ -425,7 +436,7 @@ def many_that_wait_do_not_choke_the_server(given):
 
 
 TESTS = (operations_of_one_round_trip, begin_read_commit, reads_of_the_past,
-         a_check_that_fails_writes_nothing, every_refusal_changes_nothing,
+         a_check_that_fails_writes_nothing, every_refusal_changes_nothing, no_reply_has_more_than_a_request_may,
          a_transaction_is_its_connections_own, a_read_waits_for_the_write_before_it,
          a_may_write_between_holds_and_lets_go, replies_keep_the_order_of_their_connection,
          commit_after_the_time_limit, explain_says_who_waits_for_whom, redis_clients_speak_it,

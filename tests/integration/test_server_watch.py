@@ -3,6 +3,7 @@
 
 import os
 import random
+import select
 import sys
 import time
 
@@ -328,6 +329,32 @@ def watchers_of_another_server_see_posts_soon(given):
             wait_until(lambda: reader.must("NODE.GET", "host")[3] == b"down", "the node to go down")
 
 
+def many_that_look_through_a_long_box_hold_up_nobody(given):
+    """They all look for the one message that comes last. Others are served meanwhile."""
+    with new_server(given) as server, server.client() as client:
+        for _ in range(100):
+            client.pipeline([("MSG.POST", "user", "-", "TEXT", "x" * 20)] * 2000)
+        last = client.must("MSG.POST", "database", "C", "TEXT", "last")
+        for command, *block in (("MSG.READ", "BLOCK", 1), ("MSG.WATCH",)):
+            seekers = [server.client(hello=3) for _ in range(100)]
+            for i, seeker in enumerate(seekers):
+                seeker.send(command, 1 + i * 1500, "TYPE", "D", *block)
+            served = 0
+            left = {seeker.socket: seeker for seeker in seekers}
+            while left:
+                equal(client.must("PING"), b"PONG", "PING")
+                served += 1
+                for ready in select.select(list(left), [], [], 0)[0]:
+                    frame = left[ready].read()
+                    if isinstance(frame, list):
+                        message = frame[1] if command == "MSG.WATCH" else frame[0]
+                        equal(message[0], last, f"what {command} found")
+                        del left[ready]
+            assert served > 15, f"only {served} commands were served during {command}"
+            for seeker in seekers:
+                seeker.close()
+
+
 def a_watch_ends_when_its_client_does(given):
     with new_server(given) as server, server.client() as client:
         for _ in range(50):
@@ -361,5 +388,6 @@ if __name__ == "__main__":
         a_snapshot_that_nobody_takes_is_given_up,
         more_snapshots_than_at_a_time_take_turns,
         watchers_of_another_server_see_posts_soon,
+        many_that_look_through_a_long_box_hold_up_nobody,
         a_watch_ends_when_its_client_does,
     ], report.arguments(__doc__))
