@@ -117,22 +117,12 @@ static int post_numbered(struct remote *remote, const struct post *post, uint64_
     struct numbered *numbered = &remote->numbered;
     uint64_t hash = post_hash(post);
     bool unsure = numbered->in_doubt;
-    bool may_join = true;
     /* Another post than the one in doubt takes the number after it, which the server refuses where
      * the one in doubt is not there. */
     uint64_t seq = numbered->last + (unsure && numbered->doubtful != hash ? 2 : 1);
 
     for (;;) {
         int rc = send_post(remote, post, seq, clock, error);
-        if (rc == LS_ENOTJOINED && may_join) {
-            struct deadline deadline = deadline_in(remote->peer.timeout_ms);
-            may_join = false;
-            rc = pipeline_join_again(&remote->pipeline, &deadline, error);
-            if (rc != 0) {
-                return rc;
-            }
-            continue;
-        }
         if (rc == 0) {
             numbered->last = seq;
             numbered->in_doubt = false;

@@ -32,8 +32,9 @@ static void finish(struct call *call, int status)
 /* Puts the request behind the others of this connection. */
 static void append(struct pipeline *pipeline, struct call *call)
 {
-    if (call->as_node && pipeline->node.refused) {
-        call->error = pipeline->node.error;
+    const struct membership *node = &pipeline->node;
+    if (call->as_node && (node->refused || node->given_up)) {
+        call->error = node->error;
         finish(call, call->error.code);
         return;
     }
@@ -180,8 +181,9 @@ static int hand_out(struct pipeline *pipeline, struct ls_error *error)
     } else {
         pipeline->proven = true;
         pipeline->backoff = (struct backoff){0};
-        if (status == LS_ENOTJOINED) {
+        if (status == LS_ENOTJOINED && pipeline->node.joined) {
             pipeline->node.given_up = true;
+            pipeline->node.error = call->error;
         }
         finish(call, status);
     }

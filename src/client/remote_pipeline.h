@@ -27,9 +27,9 @@
 /* The node that the handle is, as the next connection joins again. */
 struct membership {
     bool joined;
-    bool refused;  /* the last attempt to join again failed, with `error` */
-    bool given_up; /* by the server: NOTJOINED was an answer since the last join */
-    struct ls_error error;
+    bool refused;  /* the last attempt to join again failed */
+    bool given_up; /* by the server: NOTJOINED was an answer; only a new join helps */
+    struct ls_error error; /* of either */
     struct arena arena; /* of the bytes in `as` */
     struct join as;
 };
@@ -98,8 +98,8 @@ struct deadline pipeline_beat(struct pipeline *pipeline, const struct deadline *
 void pipeline_joined(struct pipeline *pipeline, struct membership *node);
 void pipeline_left(struct pipeline *pipeline);
 
-/* Joins again with the same id after the server gave the node up. LS_ENOTJOINED where the handle
- * never was a node. */
+/* Joins again, where that was refused on this connection. LS_ENOTJOINED where the handle is no
+ * node. */
 int pipeline_join_again(struct pipeline *pipeline, const struct deadline *deadline,
                         struct ls_error *error);
 
