@@ -273,9 +273,9 @@ typedef struct ls_post_options {
     bool carry_clock; /* the message's clock will be greater than ls_clock_local() */
     uint64_t clock;   /* and greater than this, where not 0 */
     bool once; /* exactly once, across lost connections and retries; needs a joined handle. Such
-                * posts of one handle go one at a time. One that ends in LS_ECONN is the same post
-                * when it is made again, before another one, with the same type, event, host,
-                * payload. */
+                * posts of one handle go one at a time. One that failed, for whatever reason, is
+                * the same post when it is made again, before another one and as the same node,
+                * with the same type, event, host, payload. */
 } ls_post_options;
 
 #define LS_POST_OPTIONS_INIT LS_INIT(ls_post_options)

@@ -33,11 +33,6 @@ static int join_as(struct remote *remote, struct joining *joining, struct ls_err
 {
     struct join_request request;
     join_request_make(&request, &joining->node.as);
-    uint8_t before[16];
-    pthread_mutex_lock(&remote->pipeline.lock);
-    memcpy(before, remote->pipeline.node.as.id, sizeof before);
-    pthread_mutex_unlock(&remote->pipeline.lock);
-
     struct call call = {
         .argv = request.argv,
         .argc = request.argc,
@@ -50,11 +45,13 @@ static int join_as(struct remote *remote, struct joining *joining, struct ls_err
         return rc;
     }
     struct numbered *numbered = &remote->numbered;
-    bool same = memcmp(before, joining->joined.id, sizeof before) == 0;
+    const uint8_t *id = joining->joined.id;
+    bool same = memcmp(numbered->id, id, sizeof numbered->id) == 0;
     uint64_t doubtful = numbered->last + 1;
     if (same && numbered->in_doubt && joining->joined.seq == doubtful) {
         return 0; /* it is there; said again, it gets its clock */
     }
+    memcpy(numbered->id, id, sizeof numbered->id);
     numbered->last = joining->joined.seq;
     numbered->in_doubt = false;
     return 0;

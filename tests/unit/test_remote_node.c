@@ -376,6 +376,54 @@ static void joining_again_by_hand_settles_a_doubt(void **state)
     stop(&peer, &server, handle);
 }
 
+static void leaving_and_joining_again_keeps_a_doubt(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    (void)state;
+
+    start(&peer, &server, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    ls *handle = open_in_doubt(&peer);
+    pthread_mutex_lock(&server.lock);
+    server.plan = "";
+    pthread_mutex_unlock(&server.lock);
+    assert_int_equal(ls_node_leave(handle, NULL), 0);
+    join(handle, "a");
+    assert_int_equal(post_once(handle, one, NULL), 0);
+    assert_int_equal(server.posted, 1);
+    stop(&peer, &server, handle);
+}
+
+/* The second post is taken and its answer lost; then its node is refused, in two ways. */
+static void a_numbered_post_is_there_once_though_its_node_is_refused_meanwhile(void **state)
+{
+    static const struct {
+        const char *plan;
+        const char *join_reply;
+        int code;
+    } cases[] = {{".a", "-INUSE another one has it", LS_EINUSE}, {".ag", NULL, LS_ENOTJOINED}};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct scripted_peer peer;
+        struct node_server server;
+        start(&peer, &server, cases[i].plan);
+        server.join_reply = cases[i].join_reply;
+        ls *handle = open_joined(&peer, "a");
+        assert_int_equal(post_once(handle, one, NULL), 0);
+        assert_int_equal(post_once(handle, one, NULL), cases[i].code);
+        pthread_mutex_lock(&server.lock);
+        server.join_reply = NULL;
+        pthread_mutex_unlock(&server.lock);
+        join(handle, "a");
+        assert_int_equal(post_once(handle, one, NULL), 0);
+        assert_int_equal(server.posted, 2);
+        assert_int_equal(post_once(handle, one, NULL), 0);
+        assert_int_equal(server.posted, 3);
+        stop(&peer, &server, handle);
+    }
+}
+
 struct poster {
     ls *handle;
     int wrong;
@@ -611,6 +659,8 @@ int main(void)
         cmocka_unit_test(a_numbered_post_in_doubt_said_again_is_the_same_post),
         cmocka_unit_test(another_post_after_one_in_doubt_is_not_taken_for_it),
         cmocka_unit_test(joining_again_by_hand_settles_a_doubt),
+        cmocka_unit_test(leaving_and_joining_again_keeps_a_doubt),
+        cmocka_unit_test(a_numbered_post_is_there_once_though_its_node_is_refused_meanwhile),
         cmocka_unit_test(numbered_posts_of_many_threads_go_one_at_a_time),
         cmocka_unit_test(waiting_for_a_relayed_message_keeps_beating),
         cmocka_unit_test(waiting_on_a_watch_keeps_beating),
