@@ -201,8 +201,10 @@ typedef struct ls_options {
     /* lockstep: only. */
     const char *user;     /* NULL: "default" */
     const char *password; /* NULL: none is sent */
-    int64_t timeout_ms;   /* for a connection and for each answer, reconnecting included; 0: 5000.
-                           * A transaction may have to wait for others on top of that. */
+    int64_t timeout_ms;   /* for a connection and for each answer, reconnecting included; 0 or
+                           * less: 5000; more than 2^31 - 1: as much as that. On top of it come the
+                           * search for the host's address, and what a transaction may have to wait
+                           * for others: its ttl, or 30 s for ls_txn_execute() and ls_txn_get(). */
     const char *client_name; /* shown by CLIENT LIST; NULL: none */
 } ls_options;
 

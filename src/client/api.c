@@ -14,6 +14,7 @@
 
 #define CLOCK_NEXT_MAX  ((uint64_t)1 << 20)
 #define TIMEOUT_DEFAULT 5000
+#define TIMEOUT_MOST    INT32_MAX /* so that sums of it are times still */
 
 /* ---- shared steps ---- */
 
@@ -241,6 +242,8 @@ int ls_open(ls **out, const char *url, const ls_options *options)
     }
     if (whole.timeout_ms <= 0) {
         whole.timeout_ms = TIMEOUT_DEFAULT;
+    } else if (whole.timeout_ms > TIMEOUT_MOST) {
+        whole.timeout_ms = TIMEOUT_MOST;
     }
 
     struct ls *handle = calloc(1, sizeof *handle);

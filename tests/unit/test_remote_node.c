@@ -460,6 +460,24 @@ static void numbered_posts_of_many_threads_go_one_at_a_time(void **state)
     stop(&peer, &server, handle);
 }
 
+static void the_longest_timeout_is_one(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    ls_options options = LS_OPTIONS_INIT;
+    ls *handle;
+    (void)state;
+
+    start(&peer, &server, ".a");
+    options.timeout_ms = INT64_MAX;
+    assert_int_equal(ls_open(&handle, peer.url, &options), 0);
+    join(handle, "a");
+    assert_int_equal(post_once(handle, one, NULL), 0);
+    assert_int_equal(post_once(handle, one, NULL), 0);
+    assert_int_equal(server.posted, 2);
+    stop(&peer, &server, handle);
+}
+
 /* ---- beats ---- */
 
 /* Counts the beats and pushes one relayed message after the third. */
@@ -662,6 +680,7 @@ int main(void)
         cmocka_unit_test(leaving_and_joining_again_keeps_a_doubt),
         cmocka_unit_test(a_numbered_post_is_there_once_though_its_node_is_refused_meanwhile),
         cmocka_unit_test(numbered_posts_of_many_threads_go_one_at_a_time),
+        cmocka_unit_test(the_longest_timeout_is_one),
         cmocka_unit_test(waiting_for_a_relayed_message_keeps_beating),
         cmocka_unit_test(waiting_on_a_watch_keeps_beating),
         cmocka_unit_test(relayed_messages_wait_in_order_and_the_oldest_give_way),
