@@ -213,6 +213,17 @@ int remote_relay_send(struct ls *handle, const struct relay_order *order, size_t
     return rc;
 }
 
+/* That the handle is a node, joining again where that was refused: nothing is relayed to others. */
+static int check_node(struct remote *remote, struct ls_error *error)
+{
+    struct deadline joining = deadline_in(remote->peer.timeout_ms);
+    int rc = pipeline_join_again(&remote->pipeline, &joining, error);
+    if (rc == 0 && !pipeline_is_node(&remote->pipeline)) {
+        rc = error_code(error, LS_ENOTJOINED);
+    }
+    return rc;
+}
+
 int remote_relay_next(struct ls *handle, int64_t timeout_ms, ls_message *out,
                       struct ls_error *error)
 {
@@ -221,16 +232,14 @@ int remote_relay_next(struct ls *handle, int64_t timeout_ms, ls_message *out,
     struct relayed *relayed = NULL;
 
     while (relayed == NULL) {
-        bool is_node = pipeline_is_node(&remote->pipeline);
+        struct deadline soon = pipeline_beat(&remote->pipeline, &deadline);
         /* Who is no node any more still gets what came before. */
-        struct deadline soon =
-            is_node ? pipeline_beat(&remote->pipeline, &deadline) : deadline_in(0);
         int rc = pipeline_relayed(&remote->pipeline, &soon, &relayed, error);
+        if (rc == 0 && relayed == NULL) {
+            rc = check_node(remote, error);
+        }
         if (rc != 0) {
             return rc;
-        }
-        if (relayed == NULL && !is_node) {
-            return error_code(error, LS_ENOTJOINED);
         }
         if (relayed == NULL && deadline_passed(&deadline)) {
             return error_code(error, LS_ETIMEOUT);

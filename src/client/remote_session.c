@@ -107,9 +107,8 @@ int pipeline_join_again(struct pipeline *pipeline, const struct deadline *deadli
     int rc = 0;
 
     pthread_mutex_lock(&pipeline->lock);
-    if (!pipeline->node.joined) {
-        rc = LS_ENOTJOINED;
-    } else {
+    bool refused = pipeline->node.refused;
+    if (refused) {
         join = pipeline->node.as;
         rc = arena_copy(&arena, pipeline->node.as.host, &join.host);
         rc = rc != 0 ? rc : arena_copy(&arena, pipeline->node.as.meta, &join.meta);
@@ -117,7 +116,7 @@ int pipeline_join_again(struct pipeline *pipeline, const struct deadline *deadli
     pthread_mutex_unlock(&pipeline->lock);
     if (rc != 0) {
         error_code(error, rc);
-    } else {
+    } else if (refused) {
         struct join_request request;
         join_request_make(&request, &join);
         struct call call = {

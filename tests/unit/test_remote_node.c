@@ -3,6 +3,7 @@
  * A remote handle that is a node: joining again before anything else on a new connection, numbered
  * posts that are there once whatever happens, and relayed messages.
  */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -547,6 +548,43 @@ static void waiting_on_a_watch_keeps_beating(void **state)
     peer_stop(&peer);
 }
 
+static void waiting_on_a_watch_joins_again_when_that_is_no_longer_refused(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    ls_join_options options = LS_JOIN_OPTIONS_INIT;
+    ls_watch *watch;
+    ls_message message;
+    ls *handle;
+    (void)state;
+
+    start(&peer, &server, "");
+    server.join_reply = "-NOSPACE the disk is full";
+    assert_int_equal(ls_open(&handle, peer.url, NULL), 0);
+    options.ttl_ms = 100;
+    assert_int_equal(ls_node_join(handle, "a", &options, NULL), 0);
+    cut(handle);
+    assert_int_equal(ls_watch_open(handle, LS_AFTER_NEWEST, NULL, &watch, NULL), 0);
+    /* Two attempts more are refused, and the next one is not. */
+    for (int joins = 1, last = INT_MAX; joins < last;) {
+        assert_int_equal(ls_watch_next(watch, 50, &message), LS_ETIMEOUT);
+        pthread_mutex_lock(&server.lock);
+        joins = server.joins;
+        if (joins >= 4 && server.join_reply != NULL) {
+            server.join_reply = NULL;
+            last = joins + 1;
+        }
+        pthread_mutex_unlock(&server.lock);
+    }
+    pthread_mutex_lock(&server.lock);
+    int joins = server.joins;
+    pthread_mutex_unlock(&server.lock);
+    assert_int_equal(ls_post(handle, 'U', 0, one, NULL, NULL), 0);
+    assert_int_equal(server.joins, joins);
+    ls_watch_close(watch);
+    stop(&peer, &server, handle);
+}
+
 /* ---- relay ---- */
 
 #define RELAYED 1500
@@ -605,6 +643,26 @@ static void who_has_not_joined_is_told_so_when_waiting_for_relayed_messages(void
     assert_int_equal(ls_relay_next(handle, -1, &message), LS_ENOTJOINED);
     ls_close(handle);
     peer_stop(&peer);
+}
+
+static void who_may_not_join_again_does_not_wait_for_relayed_messages(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    ls_message message;
+    (void)state;
+
+    start(&peer, &server, "");
+    server.join_reply = "-INUSE another one has it";
+    ls *handle = open_joined(&peer, "a");
+    cut(handle);
+    assert_int_equal(ls_relay_next(handle, -1, &message), LS_EINUSE);
+    assert_int_equal(ls_relay_next(handle, -1, &message), LS_EINUSE);
+    pthread_mutex_lock(&server.lock);
+    server.join_reply = NULL;
+    pthread_mutex_unlock(&server.lock);
+    assert_int_equal(ls_relay_next(handle, 10, &message), LS_ETIMEOUT);
+    stop(&peer, &server, handle);
 }
 
 /* ---- memory ---- */
@@ -683,8 +741,10 @@ int main(void)
         cmocka_unit_test(the_longest_timeout_is_one),
         cmocka_unit_test(waiting_for_a_relayed_message_keeps_beating),
         cmocka_unit_test(waiting_on_a_watch_keeps_beating),
+        cmocka_unit_test(waiting_on_a_watch_joins_again_when_that_is_no_longer_refused),
         cmocka_unit_test(relayed_messages_wait_in_order_and_the_oldest_give_way),
         cmocka_unit_test(who_has_not_joined_is_told_so_when_waiting_for_relayed_messages),
+        cmocka_unit_test(who_may_not_join_again_does_not_wait_for_relayed_messages),
         cmocka_unit_test(numbered_posts_are_there_once_whichever_allocation_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
