@@ -37,6 +37,7 @@ static int join_as(struct remote *remote, struct joining *joining, struct ls_err
         .argv = request.argv,
         .argc = request.argc,
         .repeats = true,
+        .joins = true,
         .take = take_joined,
         .out = joining,
     };

@@ -29,9 +29,22 @@ static void finish(struct call *call, int status)
 
 /* ---- sending ---- */
 
+static bool joins_already(const struct pipeline *pipeline)
+{
+    const struct call *call = pipeline->in_flight.head;
+    while (call != NULL && !call->joins) {
+        call = call->next;
+    }
+    return call != NULL;
+}
+
 /* Puts the request behind the others of this connection. */
 static void append(struct pipeline *pipeline, struct call *call)
 {
+    if (call->rejoins && joins_already(pipeline)) {
+        finish(call, 0);
+        return;
+    }
     const struct membership *node = &pipeline->node;
     if (call->as_node && (node->refused || node->given_up)) {
         call->error = node->error;

@@ -123,6 +123,7 @@ int pipeline_join_again(struct pipeline *pipeline, const struct deadline *deadli
             .argv = request.argv,
             .argc = request.argc,
             .repeats = true,
+            .rejoins = true,
             .take = take_rejoined,
             .out = join.id,
         };

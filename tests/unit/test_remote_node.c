@@ -262,6 +262,62 @@ static void who_was_given_up_joins_again_only_when_told_to(void **state)
     stop(&peer, &server, handle);
 }
 
+/* A server that joins host a once, and host b when it may. */
+struct slow_joins {
+    atomic_bool arrived;
+    atomic_bool may;
+};
+
+static void join_slowly(struct peer_link *link, void *context)
+{
+    struct slow_joins *joins = context;
+    link_hello(link);
+    while (link_next(link)) {
+        if (link_is(link, "OBJ.DEL")) {
+            return;
+        }
+        if (link_is(link, "NODE.JOIN") && strcmp(link_argument(link, 1), "b") == 0) {
+            atomic_store(&joins->arrived, true);
+            while (!atomic_load(&joins->may)) {
+            }
+        } else if (link_is(link, "NODE.JOIN") && link->number > 0) {
+            link_say(link, "-INUSE another one has it\r\n");
+            continue;
+        }
+        link_answer(link);
+    }
+}
+
+static void *join_as_b(void *handle)
+{
+    join(handle, "b");
+    return NULL;
+}
+
+/* Else the server would have the handle as its old node, and the handle itself as the new one. */
+static void nobody_joins_again_behind_one_who_joins(void **state)
+{
+    struct scripted_peer peer;
+    struct slow_joins joins = {false, false};
+    pthread_t thread;
+    uint64_t clock;
+    (void)state;
+
+    peer_start(&peer, join_slowly, &joins);
+    ls *handle = open_joined(&peer, "a");
+    cut(handle);
+    assert_int_equal(ls_clock_get(handle, &clock), 0);
+    assert_int_equal(pthread_create(&thread, NULL, join_as_b, handle), 0);
+    while (!atomic_load(&joins.arrived)) {
+    }
+    assert_int_equal(ls_post(handle, 'U', 0, one, NULL, NULL), LS_EINUSE);
+    atomic_store(&joins.may, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(ls_post(handle, 'U', 0, one, NULL, NULL), 0);
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
 /* ---- numbered posts ---- */
 
 static void numbered_posts_are_there_once_through_every_kind_of_loss(void **state)
@@ -604,6 +660,7 @@ int main(void)
         cmocka_unit_test(a_host_that_was_taken_meanwhile_stops_only_what_needs_it),
         cmocka_unit_test(a_post_that_waits_for_the_connection_is_not_sent_without_its_node),
         cmocka_unit_test(who_was_given_up_joins_again_only_when_told_to),
+        cmocka_unit_test(nobody_joins_again_behind_one_who_joins),
         cmocka_unit_test(numbered_posts_are_there_once_through_every_kind_of_loss),
         cmocka_unit_test(a_numbered_post_in_doubt_said_again_is_the_same_post),
         cmocka_unit_test(another_post_after_one_in_doubt_is_not_taken_for_it),
