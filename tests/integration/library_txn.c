@@ -556,6 +556,18 @@ static void a_transaction_left_open_is_released_when_its_time_is_over(void **sta
     assert_is(handle, "a", "old");
 }
 
+static void a_transaction_is_over_with_its_time_though_nobody_waits_for_it(void **state)
+{
+    ls *handle = handle_of(state);
+    ls_transaction *transaction = begin_for(handle, 20, "a", LS_TXN_WILL, NULL, 0);
+    assert_ok(ls_txn_put(transaction, bytes("a"), bytes("new")));
+    ls_messages *none;
+    assert_ok(ls_read(handle, LS_AFTER_NEWEST, NULL, 1, 60, &none));
+    ls_messages_free(none);
+    assert_code(LS_ETXNEXPIRED, ls_txn_commit(transaction));
+    assert_is(handle, "a", NULL);
+}
+
 static void it_is_explained_what_a_transaction_waits_for(void **state)
 {
     ls *handle = handle_of(state);
@@ -757,6 +769,7 @@ const struct CMUnitTest library_txn_tests[] = {
     library_test(a_write_that_does_not_happen_lets_the_read_go_on),
     library_test(writes_and_reads_of_earlier_moments_wait_for_nobody),
     library_test(a_transaction_left_open_is_released_when_its_time_is_over),
+    library_test(a_transaction_is_over_with_its_time_though_nobody_waits_for_it),
     library_test(it_is_explained_what_a_transaction_waits_for),
     library_test(threads_that_move_money_on_one_handle_neither_make_nor_lose_any),
     library_test(handles_that_move_money_on_one_store_neither_make_nor_lose_any),
