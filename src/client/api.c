@@ -126,7 +126,11 @@ void api_witness(struct ls *handle, uint64_t seen)
 
 uint64_t api_tick(struct ls *handle)
 {
-    return atomic_fetch_add(&handle->clock, 1) + 1;
+    uint64_t clock = atomic_load_explicit(&handle->clock, memory_order_relaxed);
+    while (clock != UINT64_MAX &&
+           !atomic_compare_exchange_weak(&handle->clock, &clock, clock + 1)) {
+    }
+    return clock == UINT64_MAX ? clock : clock + 1;
 }
 
 uint64_t monotonic_ms(void)

@@ -197,6 +197,9 @@ int ls_box_info_get(ls *handle, ls_box_info *out)
 {
     struct ls_error error;
     int result = handle->backend->box_info(handle, out, &error);
+    if (result == 0 && out->newest != 0) {
+        api_witness(handle, out->newest);
+    }
     return api_end(result, &error);
 }
 
