@@ -198,6 +198,9 @@ int ls_put(ls *handle, ls_bytes key, ls_bytes value, const ls_put_options *optio
         (result = check_value(value, &error)) != 0) {
         return api_end(result, &error);
     }
+    if (whole.only_if_absent && whole.only_if_present) {
+        return api_refuse(LS_EINVAL, "only_if_absent and only_if_present exclude each other");
+    }
     uint64_t changed = 0;
     result = handle->backend->put(handle, key, value, &whole, &changed, &error);
     return end_with_clock(handle, result, changed, clock, &error);
