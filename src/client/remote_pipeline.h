@@ -27,10 +27,10 @@
 /* The node that the handle is, as the next connection joins again. */
 struct membership {
     bool joined;
-    bool refused;  /* the last attempt to join again failed */
-    bool given_up; /* by the server: NOTJOINED was an answer; only a new join helps */
+    bool refused;          /* the last attempt to join again failed */
+    bool given_up;         /* by the server: NOTJOINED was an answer; only a new join helps */
     struct ls_error error; /* of either */
-    struct arena arena; /* of the bytes in `as` */
+    struct arena arena;    /* of the bytes in `as` */
     struct join as;
 };
 
