@@ -126,13 +126,13 @@ static void lose(struct pipeline *pipeline, const struct ls_error *why)
     pipeline->in_flight = (struct call_list){0};
     while ((call = calls_pop(&in_flight)) != NULL) {
         bool sent = call->end <= pipeline->written;
-        if (sent && !stream_may_recover(why->code)) {
-            call->error = *why;
-            finish(call, why->code);
-        } else if (sent && !call->repeats) {
+        if (sent && !call->repeats) {
             finish(call, error_set(&call->error, LS_ECONN, 0,
                                    "%.150s; the request was sent, and its outcome is not known",
                                    why->text));
+        } else if (sent && !stream_may_recover(why->code)) {
+            call->error = *why;
+            finish(call, why->code);
         } else {
             calls_push(&pipeline->waiting, call, CALL_WAITING);
             pthread_cond_signal(&call->changed);
