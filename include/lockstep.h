@@ -11,13 +11,15 @@
  *  1. A function that can fail returns 0 on success or a negative LS_E... code. ls_strerror() says
  *     what a code means; ls_last_error() adds, for the calling thread, the sentence and the number
  *     that belong to its last failure. On failure the outputs are untouched unless stated, and
- *     nothing was changed in the store. The only exceptions are LS_ECONN and LS_EINTERNAL on a
- *     lockstep:// handle: the answer did not come, and the change may or may not have happened. A
- *     post with `once` set is never in doubt: make the same one again.
+ *     nothing was changed in the store. There are two exceptions, in which the change may or may
+ *     not have happened: LS_ECONN, LS_EPROTO and LS_EINTERNAL on a lockstep:// handle, where no
+ *     answer came that says so; and the LS_EIO of a change whose own flush failed. A post with
+ *     `once` set is never in doubt: make the same one again.
  *  2. Any number of threads may use an `ls` handle at once. What is made from it (a list, a watch,
  *     a batch, a transaction) is used by one thread at a time, while others use the handle or other
  *     things made from it. Close every watch, free every batch and end every transaction before the
- *     handle; lists may outlive it.
+ *     handle; lists may outlive it. What frees, closes or aborts ignores NULL; nothing else takes
+ *     a NULL handle, watch, batch or transaction.
  *  3. Bytes passed in are only read, and only during the call. Bytes passed out belong to the
  *     thing they came from and live until it is freed, or, for a watch, until the next call on it.
  *     They are followed by a NUL that their size does not count, so text among them is a C string.
@@ -31,8 +33,11 @@
  *     in later versions: fields that are zero mean the default. Where a function takes options or
  *     a filter, NULL means all defaults.
  *  8. Any function may also fail with LS_EINVAL, LS_ENOMEM, LS_EIO or LS_ECORRUPT; a change with
- *     LS_ENOSPACE or LS_EREADONLY; on a lockstep:// handle each with LS_ECONN, LS_EPROTO or
- *     LS_ENOPERM. The comments name what else there is.
+ *     LS_ENOSPACE or LS_EREADONLY; on a lockstep:// handle each with LS_ECONN, LS_EPROTO,
+ *     LS_ENOPERM, LS_ENOAUTH or LS_EWRONGPASS (the password was changed), LS_ELOADING or
+ *     LS_ESHUTDOWN (it starts or stops for longer than timeout_ms), and what is done as the node
+ *     with LS_EINUSE (it could not join again). What fails at the server with a code whose word is
+ *     ERR is LS_EINVAL there, with the server's sentence. The comments name what else there is.
  */
 #ifndef LOCKSTEP_H
 #define LOCKSTEP_H
@@ -131,7 +136,7 @@ LS_API const char *ls_version(void);
 /* The last failure of the calling thread. `number` is the one that belongs to the code: the clock
  * that is there for LS_ECONFLICT, the oldest kept for LS_ECOMPACTED, the last number for LS_ESEQGAP
  * and LS_EDUPLICATE, the limit for LS_ETOOBIG, the offset for LS_EBADCBOR and LS_EBADJSON, the
- * oldest allowed for LS_ETOOOLD, else 0.
+ * oldest allowed for LS_ETOOOLD. With any other code it means nothing.
  */
 typedef struct ls_error {
     int code;
@@ -201,8 +206,11 @@ typedef struct ls_options {
     /* lockstep: only. */
     const char *user;     /* NULL: "default" */
     const char *password; /* NULL: none is sent */
-    int64_t timeout_ms;   /* for a connection and for each answer, reconnecting included; 0: 5000.
-                           * A transaction may have to wait for others on top of that. */
+    /* For a connection and for each answer, reconnecting included; 0 or less: 5000; more than
+     * 2^31 - 1: as much as that. On top of it come the search for the host's address, and what a
+     * transaction may have to wait for others: its ttl, or 30 s for ls_txn_execute() and
+     * ls_txn_get(). */
+    int64_t timeout_ms;
     const char *client_name; /* shown by CLIENT LIST; NULL: none */
 } ls_options;
 
@@ -216,8 +224,9 @@ typedef struct ls_options {
  *   lockstep://HOST[:PORT]      a lockstepd; the port is 7411 where none is given
  *
  * `options` may be NULL. On success *out is the caller's, to be ended with ls_close().
- * LS_EINVAL (the URL), LS_ENOTFOUND, LS_EREADONLY, LS_EFORMAT, LS_ECORRUPT, LS_ENOSPACE, LS_ECONN,
- * LS_EWRONGPASS, LS_ENOMEM, LS_EIO. */
+ * LS_EINVAL (the URL), LS_ENOTFOUND, LS_EREADONLY, LS_EBUSY, LS_EFORMAT, LS_ECORRUPT, LS_ENOSPACE,
+ * LS_ECONN (at once, where nobody listens), LS_EPROTO, LS_ENOAUTH, LS_EWRONGPASS, LS_ELOADING,
+ * LS_ESHUTDOWN, LS_ENOMEM, LS_EIO. */
 LS_API int ls_open(ls **out, const char *url, const ls_options *options);
 
 /* Ends the handle, and nothing else: a joined node stays in the registry until its ttl passes,
@@ -228,7 +237,7 @@ LS_API void ls_close(ls *handle);
 /* ---- clock ----
  *
  * The coordinator's clock is the one order. A handle also keeps a Lamport clock of its own, which
- * witnesses every clock value that it receives; a post carries it where `carry_clock` is set.
+ * witnesses the clock values that its calls give; a post carries it where `carry_clock` is set.
  */
 
 /* The coordinator's clock. */
@@ -237,7 +246,8 @@ LS_API int ls_clock_get(ls *handle, uint64_t *clock);
 /* `count` (1 to 2^20) fresh, consecutive values, never given out again; *first is the first. */
 LS_API int ls_clock_next(ls *handle, uint64_t count, uint64_t *first);
 
-/* Makes the coordinator's clock max(clock, seen) + 1 and gives it. LS_ECLOCKJUMP. */
+/* Makes the coordinator's clock max(clock, seen) + 1 and gives it; `clock` may be NULL.
+ * LS_ECLOCKJUMP: `seen` is more than 2^32 above it. */
 LS_API int ls_clock_witness(ls *handle, uint64_t seen, uint64_t *clock);
 
 /* The handle's own clock; no input or output. */
@@ -273,16 +283,17 @@ typedef struct ls_post_options {
     bool carry_clock; /* the message's clock will be greater than ls_clock_local() */
     uint64_t clock;   /* and greater than this, where not 0 */
     bool once; /* exactly once, across lost connections and retries; needs a joined handle. Such
-                * posts of one handle go one at a time. One that ends in LS_ECONN is the same post
-                * when it is made again, before another one, with the same type, event, host,
-                * payload. */
+                * posts of one handle go one at a time. One that failed, for whatever reason, is
+                * the same post when it is made again, before another one and as the same node,
+                * with the same type, event, host, payload. */
 } ls_post_options;
 
 #define LS_POST_OPTIONS_INIT LS_INIT(ls_post_options)
 
 /* Posts a message; returns when it is durable. `options` and `clock` may be NULL. LS_EINVAL (a type
  * or event that is none, text that is not UTF-8), LS_EBADCBOR, LS_EBADJSON, LS_ETOOBIG (1 MiB as
- * CBOR), LS_ECLOCKJUMP, LS_ENOTJOINED (the handle's node was given up: join again). */
+ * CBOR), LS_EKEY (`to`), LS_ECLOCKJUMP, LS_ENOTJOINED (the handle's node was given up: join again),
+ * LS_ESEQGAP or LS_EDUPLICATE (somebody else makes `once` posts under the same id). */
 LS_API int ls_post(ls *handle, char type, char event, ls_payload payload,
                    const ls_post_options *options, uint64_t *clock);
 
@@ -325,7 +336,9 @@ LS_API int ls_watch_open(ls *handle, uint64_t from, const ls_filter *filter, ls_
 
 /* The next message, waiting up to timeout_ms (0: not at all; negative: without limit). LS_ETIMEOUT.
  * LS_ECOMPACTED, with the oldest kept as the number, when the next message was discarded before it
- * was read: this watch gives no more, and a new one can begin there. */
+ * was read: this watch gives no more, and a new one can begin there. On a lockstep:// handle it
+ * goes on by itself, behind the last message that it gave, after a lost connection; LS_ECONN says
+ * that there was none for the handle's timeout_ms, and the next call tries again. */
 LS_API int ls_watch_next(ls_watch *watch, int64_t timeout_ms, ls_message *out);
 LS_API void ls_watch_close(ls_watch *watch);
 
@@ -378,7 +391,9 @@ typedef struct ls_joined {
  * another node, or begins a new life of the same one. LS_EINUSE where another live node, with
  * another id, holds the host; the same id takes it over, and the handle that had it gets
  * LS_ENOTJOINED. `out` may be NULL. LS_EKEY (not a host name: 1 to 255 bytes of UTF-8 without
- * control characters), LS_ETOOBIG. */
+ * control characters), LS_ETOOBIG. A lockstep:// handle joins again by itself, under the same id,
+ * after a lost connection: that is a new life, with another `joined`. It does not once it was told
+ * LS_ENOTJOINED. */
 LS_API int ls_node_join(ls *handle, const char *host, const ls_join_options *options,
                         ls_joined *out);
 
@@ -433,7 +448,8 @@ typedef struct ls_put_options {
 
 /* Creates or replaces an object; returns when that is durable. *clock (may be NULL) is the
  * change's. LS_ECONFLICT, with the object's `modified` (0: absent) as the number, where a condition
- * does not hold; LS_EKEY (empty), LS_ETOOBIG, LS_ENOTJOINED (owned). */
+ * does not hold; LS_EINVAL (only_if_absent and only_if_present), LS_EKEY (empty), LS_ETOOBIG,
+ * LS_ENOTJOINED (owned, without a node; any change, where the handle's node was given up). */
 LS_API int ls_put(ls *handle, ls_bytes key, ls_bytes value, const ls_put_options *options,
                   uint64_t *clock);
 
@@ -466,7 +482,8 @@ enum ls_object_event {
 /* Follows the objects under a prefix (empty: all): first each that is there, then LS_OBJECT_SYNCED,
  * then every change, in order. It never fails for history that is gone: see LS_OBJECT_RESYNC. */
 LS_API int ls_object_watch_open(ls *handle, ls_bytes prefix, ls_object_watch **out);
-/* The next event, waiting up to timeout_ms (0: not at all; negative: no limit). LS_ETIMEOUT. */
+/* The next event, waiting up to timeout_ms (0: not at all; negative: no limit). `object` has what
+ * the event says, the rest of it is empty. LS_ETIMEOUT; LS_ECONN as ls_watch_next(). */
 LS_API int ls_object_watch_next(ls_object_watch *watch, int64_t timeout_ms,
                                 enum ls_object_event *event, ls_object *object);
 LS_API void ls_object_watch_close(ls_object_watch *watch);
@@ -481,7 +498,9 @@ LS_API int ls_batch_put(ls_batch *batch, ls_bytes key, ls_bytes value);
 LS_API int ls_batch_del(ls_batch *batch, ls_bytes key);
 /* Commits, and empties the batch whatever the result. `clocks` (may be NULL) has room for one clock
  * a put or del, in the order they were added; 0 for a delete of what was absent. LS_ECONFLICT, with
- * the object's `modified` as the number and its key in the sentence. */
+ * the object's `modified` as the number and its key in the sentence; LS_EINVAL (nothing to change);
+ * LS_ETOOBIG on a lockstep:// handle: more than 16 MiB, or what else the server takes at once, or
+ * more than 100000 conditions or changes. */
 LS_API int ls_batch_commit(ls_batch *batch, uint64_t *clocks);
 LS_API void ls_batch_free(ls_batch *batch);
 
@@ -540,9 +559,9 @@ LS_API int ls_txn_run(ls *handle, const ls_txn_key *keys, size_t count,
                       const ls_txn_options *options, ls_txn_body body, void *context);
 
 /* Begins a transaction; returns once every eager value is known. LS_EKEY, LS_ETOOBIG (a key, or
- * more keys than allowed, with the limit), LS_EINVAL (a kind that is none, two kinds that read or
- * two that write), LS_ENOSPACE (also: too many are open), LS_ETXNEXPIRED (its ttl was over before
- * its values were known). */
+ * more than 4096 keys, with the limit), LS_EINVAL (no key, a kind that is none, two kinds that read
+ * or two that write, a ttl that is too long), LS_ENOSPACE (also: too many are open),
+ * LS_ETXNEXPIRED (its ttl was over before its values were known). */
 LS_API int ls_txn_begin(ls *handle, const ls_txn_key *keys, size_t count,
                         const ls_txn_options *options, ls_transaction **out);
 
@@ -562,9 +581,9 @@ LS_API int ls_txn_del(ls_transaction *transaction, ls_bytes key);
 
 /* Commits; returns when all its writes are durable, together. Ends the transaction, whatever the
  * result. Where it fails nothing was written. LS_EINVAL: a key declared LS_TXN_WILL was not
- * written; LS_ETXNEXPIRED. On a lockstep:// handle LS_ECONN leaves it in doubt, unless the
- * connection was lost before: that is LS_ETXNEXPIRED. Whether it was committed can then only be
- * seen from what it wrote. */
+ * written; LS_ETOOBIG: more than 16 MiB of keys and values; LS_ETXNEXPIRED. On a lockstep:// handle
+ * LS_ECONN leaves it in doubt, unless the connection was lost before: that is LS_ETXNEXPIRED.
+ * Whether it was committed can then only be seen from what it wrote. */
 LS_API int ls_txn_commit(ls_transaction *transaction);
 
 /* Ends it without writing anything. NULL is ignored. */
@@ -593,7 +612,8 @@ typedef struct ls_values ls_values;
  * the network, one round trip. *results has an item for each: LS_TXN_GET the value, LS_TXN_INCRBY
  * the new one, the others an absent one; free it with ls_values_free(). LS_ECONFLICT, with the key
  * in the sentence: a check failed, and nothing was written; LS_EINVAL: a value that is no number,
- * or a sum outside of 64 bits; LS_EINTERNAL: it was done, but there was no memory for the results.
+ * or a sum outside of 64 bits; LS_ETOOBIG: more than 4096 operations, or 16 MiB of keys
+ * and values; LS_EINTERNAL: it was done, but there was no memory for the results.
  */
 LS_API int ls_txn_execute(ls *handle, const ls_txn_operation *operations, size_t count,
                           ls_values **results);
@@ -644,10 +664,12 @@ LS_API void ls_txn_marks_free(ls_txn_marks *marks);
  *
  * lockstep:// only; elsewhere LS_ENOTSUP. Messages are handed straight to the connected, joined
  * nodes other than the sender, taken in byte order of their hosts, and are not stored. The handle
- * must be joined. A node whose connection is clogged is skipped, and not counted.
+ * must be joined, else LS_ENOTJOINED. A node whose connection is clogged is skipped, and not
+ * counted. Each carries the handle's own clock.
  */
 
-/* To the n-th other node, from 1; to the named one; to all. *handed (may be NULL): to how many. */
+/* To the n-th other node, from 1; to the named one; to all. *handed (may be NULL): to how many, 0
+ * where there is none such. LS_EBADCBOR, LS_EBADJSON, LS_ETOOBIG as ls_post(), LS_ECLOCKJUMP. */
 LS_API int ls_relay_nth(ls *handle, size_t nth, ls_payload payload, size_t *handed);
 LS_API int ls_relay_to(ls *handle, const char *host, ls_payload payload, size_t *handed);
 LS_API int ls_relay_all(ls *handle, ls_payload payload, size_t *handed);
@@ -655,7 +677,7 @@ LS_API int ls_relay_all(ls *handle, ls_payload payload, size_t *handed);
 /* The next message relayed to this node, waiting up to timeout_ms (0: not at all; negative: without
  * limit). Of `out`, from, clock and object are set; they live until the next call of this function
  * on this handle, which one thread at a time may make. At most 1024 wait; the oldest give way.
- * LS_ETIMEOUT. */
+ * LS_ETIMEOUT; LS_ENOTJOINED where the handle is no node, or its node was given up. */
 LS_API int ls_relay_next(ls *handle, int64_t timeout_ms, ls_message *out);
 
 #ifdef __cplusplus

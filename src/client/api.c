@@ -14,6 +14,7 @@
 
 #define CLOCK_NEXT_MAX  ((uint64_t)1 << 20)
 #define TIMEOUT_DEFAULT 5000
+#define TIMEOUT_MOST    INT32_MAX /* so that sums of it are times still */
 
 /* ---- shared steps ---- */
 
@@ -125,7 +126,11 @@ void api_witness(struct ls *handle, uint64_t seen)
 
 uint64_t api_tick(struct ls *handle)
 {
-    return atomic_fetch_add(&handle->clock, 1) + 1;
+    uint64_t clock = atomic_load_explicit(&handle->clock, memory_order_relaxed);
+    while (clock != UINT64_MAX &&
+           !atomic_compare_exchange_weak(&handle->clock, &clock, clock + 1)) {
+    }
+    return clock == UINT64_MAX ? clock : clock + 1;
 }
 
 uint64_t monotonic_ms(void)
@@ -241,6 +246,8 @@ int ls_open(ls **out, const char *url, const ls_options *options)
     }
     if (whole.timeout_ms <= 0) {
         whole.timeout_ms = TIMEOUT_DEFAULT;
+    } else if (whole.timeout_ms > TIMEOUT_MOST) {
+        whole.timeout_ms = TIMEOUT_MOST;
     }
 
     struct ls *handle = calloc(1, sizeof *handle);

@@ -29,7 +29,7 @@ void api_item_free(struct api_item *item);
 /* A host as text: not NULL, and good. */
 int api_host(ls_bytes *out, const char *host, struct ls_error *error);
 
-/* The handle's own clock: receipt of a value, and the event of sending. */
+/* The handle's own clock: receipt of a value, and the event of sending. It stays at its end. */
 void api_witness(struct ls *handle, uint64_t seen);
 uint64_t api_tick(struct ls *handle);
 

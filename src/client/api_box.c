@@ -107,6 +107,9 @@ static int filter_from(ls_filter *out, const ls_filter *filter, struct ls_error 
             return result;
         }
     }
+    if (out->key.data == NULL && out->key.size != 0) {
+        return error_set(error, LS_EINVAL, 0, "the filter's key has a size but no bytes");
+    }
     if (out->key.size > KEY_SIZE_MAX) {
         return error_set(error, LS_ETOOBIG, KEY_SIZE_MAX, "a key prefix has at most %d bytes",
                          KEY_SIZE_MAX);
@@ -197,6 +200,9 @@ int ls_box_info_get(ls *handle, ls_box_info *out)
 {
     struct ls_error error;
     int result = handle->backend->box_info(handle, out, &error);
+    if (result == 0 && out->newest != 0) {
+        api_witness(handle, out->newest);
+    }
     return api_end(result, &error);
 }
 

@@ -110,16 +110,25 @@ int ls_node_leave(ls *handle, uint64_t *clock)
     return end_with_clock(handle, result, changed, clock, &error);
 }
 
-/* Gives the list out, or frees it where the call failed. */
-static int end_with_nodes(int result, struct ls_nodes *list, ls_nodes **out,
+/* Witnesses what a list shows, and gives it out; or frees it where the call failed. */
+static int end_with_nodes(struct ls *handle, int result, struct ls_nodes *list, ls_nodes **out,
                           const struct ls_error *error)
 {
-    if (result == 0) {
-        *out = list;
-        return 0;
+    if (result != 0) {
+        ls_nodes_free(list);
+        return api_end(result, error);
     }
-    ls_nodes_free(list);
-    return api_end(result, error);
+    uint64_t newest = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const ls_node *node = &list->items[i];
+        newest = node->joined > newest ? node->joined : newest;
+        newest = node->clock > newest ? node->clock : newest;
+    }
+    if (newest != 0) {
+        api_witness(handle, newest);
+    }
+    *out = list;
+    return 0;
 }
 
 int ls_node_get(ls *handle, const char *host, ls_nodes **out)
@@ -135,7 +144,7 @@ int ls_node_get(ls *handle, const char *host, ls_nodes **out)
         return api_refuse(LS_ENOMEM, "no memory for a list of nodes");
     }
     result = handle->backend->node_get(handle, bytes, list, &error);
-    return end_with_nodes(result, list, out, &error);
+    return end_with_nodes(handle, result, list, out, &error);
 }
 
 int ls_node_list(ls *handle, ls_nodes **out)
@@ -146,7 +155,7 @@ int ls_node_list(ls *handle, ls_nodes **out)
         return api_refuse(LS_ENOMEM, "no memory for a list of nodes");
     }
     int result = handle->backend->node_list(handle, list, &error);
-    return end_with_nodes(result, list, out, &error);
+    return end_with_nodes(handle, result, list, out, &error);
 }
 
 /* ---- objects ---- */
@@ -188,6 +197,9 @@ int ls_put(ls *handle, ls_bytes key, ls_bytes value, const ls_put_options *optio
     if (result != 0 || (result = check_key(key, &error)) != 0 ||
         (result = check_value(value, &error)) != 0) {
         return api_end(result, &error);
+    }
+    if (whole.only_if_absent && whole.only_if_present) {
+        return api_refuse(LS_EINVAL, "only_if_absent and only_if_present exclude each other");
     }
     uint64_t changed = 0;
     result = handle->backend->put(handle, key, value, &whole, &changed, &error);

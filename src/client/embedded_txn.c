@@ -9,24 +9,6 @@
 #include "client/embedded.h"
 #include "txn/txn.h"
 
-static int run_call(struct embedded *e, struct txn_call *call, uint64_t *clock,
-                    struct ls_error *error)
-{
-    struct request request = {0};
-    atomic_store_explicit(&e->transacts, true, memory_order_relaxed);
-    txn_request(&request, call);
-    return embedded_run(e, &request, clock, error);
-}
-
-/* With data NULL exactly where it is absent. */
-static ls_bytes value_bytes(const struct txn_value *value)
-{
-    if (value->absent) {
-        return bytes_of(NULL, 0);
-    }
-    return value->value.size != 0 ? value->value : bytes_of("", 0);
-}
-
 void embedded_txn_tend(struct embedded *e)
 {
     struct ls_error ignored;
@@ -38,6 +20,26 @@ void embedded_txn_tend(struct embedded *e)
         (void)sequencer_run(e->sequencer, &request);
         txn_call_free(&call);
     }
+}
+
+/* What is over by now is released first, whether or not anybody waited for it. */
+static int run_call(struct embedded *e, struct txn_call *call, uint64_t *clock,
+                    struct ls_error *error)
+{
+    struct request request = {0};
+    atomic_store_explicit(&e->transacts, true, memory_order_relaxed);
+    embedded_txn_tend(e);
+    txn_request(&request, call);
+    return embedded_run(e, &request, clock, error);
+}
+
+/* With data NULL exactly where it is absent. */
+static ls_bytes value_bytes(const struct txn_value *value)
+{
+    if (value->absent) {
+        return bytes_of(NULL, 0);
+    }
+    return value->value.size != 0 ? value->value : bytes_of("", 0);
 }
 
 /* Ends it, where it is still open. Should that fail, its ttl does it. */

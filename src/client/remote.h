@@ -18,7 +18,8 @@ struct numbered {
     pthread_mutex_t lock; /* of `taken` */
     pthread_cond_t given_up;
     bool taken;        /* the turn, from the choice of a number to its answer; it guards the rest */
-    bool in_doubt;     /* last + 1 was sent, and no answer came */
+    uint8_t id[16];    /* of the node whose numbers they are */
+    bool in_doubt;     /* last + 1 was sent, and may have been taken */
     uint64_t last;     /* the last number that was answered */
     uint64_t doubtful; /* the hash of what was posted in doubt */
 };

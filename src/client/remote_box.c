@@ -4,7 +4,7 @@
  * pipeline; one that waits takes a connection of its own, in slices, so that it can beat in between
  * and finds out when the server is gone.
  *
- * A numbered post (`once`) that got no answer stays in doubt: the same post again gets the same
+ * A numbered post (`once`) that failed stays in doubt: the same post again gets the same
  * number, so that it is there once whether or not the first one arrived; another post first finds
  * out which numbers are used.
  */
@@ -104,35 +104,20 @@ void numbered_give(struct remote *remote)
     pthread_mutex_unlock(&numbered->lock);
 }
 
-/* Whether a numbered post is there after this answer cannot be said. */
-static bool leaves_doubt(int code)
-{
-    return code == LS_ECONN || code == LS_ENOMEM || code == LS_EPROTO || code == LS_EINTERNAL;
-}
-
-/* With the turn taken. */
+/* With the turn taken. Whatever fails leaves the post in doubt, but for what the server says of the
+ * numbers: an attempt whose connection was lost may have been taken before the one that failed. */
 static int post_numbered(struct remote *remote, const struct post *post, uint64_t *clock,
                          struct ls_error *error)
 {
     struct numbered *numbered = &remote->numbered;
     uint64_t hash = post_hash(post);
     bool unsure = numbered->in_doubt;
-    bool may_join = true;
     /* Another post than the one in doubt takes the number after it, which the server refuses where
      * the one in doubt is not there. */
     uint64_t seq = numbered->last + (unsure && numbered->doubtful != hash ? 2 : 1);
 
     for (;;) {
         int rc = send_post(remote, post, seq, clock, error);
-        if (rc == LS_ENOTJOINED && may_join) {
-            struct deadline deadline = deadline_in(remote->peer.timeout_ms);
-            may_join = false;
-            rc = pipeline_join_again(&remote->pipeline, &deadline, error);
-            if (rc != 0) {
-                return rc;
-            }
-            continue;
-        }
         if (rc == 0) {
             numbered->last = seq;
             numbered->in_doubt = false;
@@ -144,7 +129,7 @@ static int post_numbered(struct remote *remote, const struct post *post, uint64_
                 seq = numbered->last + 1;
                 continue;
             }
-        } else if (leaves_doubt(rc)) {
+        } else {
             numbered->last = seq - 1;
             numbered->in_doubt = true;
             numbered->doubtful = hash;

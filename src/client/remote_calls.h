@@ -20,6 +20,8 @@ struct call {
     size_t argc;
     bool repeats; /* to do it twice does no harm */
     bool as_node; /* must not be done unless as the node that the handle joined as, if it did */
+    bool joins;   /* makes the handle a node, perhaps another one than it is */
+    bool rejoins; /* joins again as the node that it is: nothing to do behind one that joins */
     /* Takes a reply that is not an error into `out`, on the driver's thread, while the reply lasts.
      */
     int (*take)(struct pipeline *pipeline, void *out, const struct resp_reply *reply,

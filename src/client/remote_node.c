@@ -33,15 +33,11 @@ static int join_as(struct remote *remote, struct joining *joining, struct ls_err
 {
     struct join_request request;
     join_request_make(&request, &joining->node.as);
-    uint8_t before[16];
-    pthread_mutex_lock(&remote->pipeline.lock);
-    memcpy(before, remote->pipeline.node.as.id, sizeof before);
-    pthread_mutex_unlock(&remote->pipeline.lock);
-
     struct call call = {
         .argv = request.argv,
         .argc = request.argc,
         .repeats = true,
+        .joins = true,
         .take = take_joined,
         .out = joining,
     };
@@ -50,11 +46,13 @@ static int join_as(struct remote *remote, struct joining *joining, struct ls_err
         return rc;
     }
     struct numbered *numbered = &remote->numbered;
-    bool same = memcmp(before, joining->joined.id, sizeof before) == 0;
+    const uint8_t *id = joining->joined.id;
+    bool same = memcmp(numbered->id, id, sizeof numbered->id) == 0;
     uint64_t doubtful = numbered->last + 1;
     if (same && numbered->in_doubt && joining->joined.seq == doubtful) {
         return 0; /* it is there; said again, it gets its clock */
     }
+    memcpy(numbered->id, id, sizeof numbered->id);
     numbered->last = joining->joined.seq;
     numbered->in_doubt = false;
     return 0;
@@ -216,6 +214,17 @@ int remote_relay_send(struct ls *handle, const struct relay_order *order, size_t
     return rc;
 }
 
+/* That the handle is a node, joining again where that was refused: nothing is relayed to others. */
+static int check_node(struct remote *remote, struct ls_error *error)
+{
+    struct deadline joining = deadline_in(remote->peer.timeout_ms);
+    int rc = pipeline_join_again(&remote->pipeline, &joining, error);
+    if (rc == 0 && !pipeline_is_node(&remote->pipeline)) {
+        rc = error_code(error, LS_ENOTJOINED);
+    }
+    return rc;
+}
+
 int remote_relay_next(struct ls *handle, int64_t timeout_ms, ls_message *out,
                       struct ls_error *error)
 {
@@ -224,16 +233,14 @@ int remote_relay_next(struct ls *handle, int64_t timeout_ms, ls_message *out,
     struct relayed *relayed = NULL;
 
     while (relayed == NULL) {
-        bool is_node = pipeline_is_node(&remote->pipeline);
+        struct deadline soon = pipeline_beat(&remote->pipeline, &deadline);
         /* Who is no node any more still gets what came before. */
-        struct deadline soon =
-            is_node ? pipeline_beat(&remote->pipeline, &deadline) : deadline_in(0);
         int rc = pipeline_relayed(&remote->pipeline, &soon, &relayed, error);
+        if (rc == 0 && relayed == NULL) {
+            rc = check_node(remote, error);
+        }
         if (rc != 0) {
             return rc;
-        }
-        if (relayed == NULL && !is_node) {
-            return error_code(error, LS_ENOTJOINED);
         }
         if (relayed == NULL && deadline_passed(&deadline)) {
             return error_code(error, LS_ETIMEOUT);

@@ -29,11 +29,25 @@ static void finish(struct call *call, int status)
 
 /* ---- sending ---- */
 
+static bool joins_already(const struct pipeline *pipeline)
+{
+    const struct call *call = pipeline->in_flight.head;
+    while (call != NULL && !call->joins) {
+        call = call->next;
+    }
+    return call != NULL;
+}
+
 /* Puts the request behind the others of this connection. */
 static void append(struct pipeline *pipeline, struct call *call)
 {
-    if (call->as_node && pipeline->node.refused) {
-        call->error = pipeline->node.error;
+    if (call->rejoins && joins_already(pipeline)) {
+        finish(call, 0);
+        return;
+    }
+    const struct membership *node = &pipeline->node;
+    if (call->as_node && (node->refused || node->given_up)) {
+        call->error = node->error;
         finish(call, call->error.code);
         return;
     }
@@ -112,13 +126,13 @@ static void lose(struct pipeline *pipeline, const struct ls_error *why)
     pipeline->in_flight = (struct call_list){0};
     while ((call = calls_pop(&in_flight)) != NULL) {
         bool sent = call->end <= pipeline->written;
-        if (sent && !stream_may_recover(why->code)) {
-            call->error = *why;
-            finish(call, why->code);
-        } else if (sent && !call->repeats) {
+        if (sent && !call->repeats) {
             finish(call, error_set(&call->error, LS_ECONN, 0,
                                    "%.150s; the request was sent, and its outcome is not known",
                                    why->text));
+        } else if (sent && !stream_may_recover(why->code)) {
+            call->error = *why;
+            finish(call, why->code);
         } else {
             calls_push(&pipeline->waiting, call, CALL_WAITING);
             pthread_cond_signal(&call->changed);
@@ -180,8 +194,9 @@ static int hand_out(struct pipeline *pipeline, struct ls_error *error)
     } else {
         pipeline->proven = true;
         pipeline->backoff = (struct backoff){0};
-        if (status == LS_ENOTJOINED) {
+        if (status == LS_ENOTJOINED && pipeline->node.joined) {
             pipeline->node.given_up = true;
+            pipeline->node.error = call->error;
         }
         finish(call, status);
     }
@@ -399,18 +414,8 @@ int pipeline_call(struct pipeline *pipeline, struct call *call, struct ls_error 
 {
     struct deadline deadline = deadline_in(pipeline->peer->timeout_ms);
 
-    if (call->as_node) {
-        pthread_mutex_lock(&pipeline->lock);
-        bool refused = pipeline->node.refused;
-        pthread_mutex_unlock(&pipeline->lock);
-        if (refused) {
-            int rc = pipeline_join_again(pipeline, &deadline, error);
-            if (rc != 0) {
-                return rc;
-            }
-        }
-    }
-    return pipeline_call_until(pipeline, call, &deadline, error);
+    int rc = call->as_node ? pipeline_join_again(pipeline, &deadline, error) : 0;
+    return rc != 0 ? rc : pipeline_call_until(pipeline, call, &deadline, error);
 }
 
 static int take_nothing(struct pipeline *pipeline, void *out, const struct resp_reply *reply,
@@ -457,12 +462,14 @@ static void send_beat(struct pipeline *pipeline, const struct deadline *deadline
 struct deadline pipeline_beat(struct pipeline *pipeline, const struct deadline *deadline)
 {
     struct deadline next = *deadline;
+    bool joins = false;
 
     pthread_mutex_lock(&pipeline->lock);
     const struct membership *node = &pipeline->node;
     uint64_t interval_ms = node->as.ttl_ms / 3;
     if (node->joined && !node->given_up) {
         if (monotonic_ms() >= pipeline->active_ms + interval_ms) {
+            joins = node->refused;
             send_beat(pipeline, deadline);
         }
         uint64_t due_ms = pipeline->active_ms + interval_ms;
@@ -471,15 +478,26 @@ struct deadline pipeline_beat(struct pipeline *pipeline, const struct deadline *
         }
     }
     pthread_mutex_unlock(&pipeline->lock);
+    if (joins) {
+        struct deadline joining = deadline_connecting(deadline, pipeline->peer->timeout_ms);
+        struct ls_error ignored;
+        (void)pipeline_join_again(pipeline, &joining, &ignored);
+    }
     return next;
+}
+
+static bool is_node(const struct pipeline *pipeline)
+{
+    const struct membership *node = &pipeline->node;
+    return node->joined && !node->refused && !node->given_up;
 }
 
 bool pipeline_is_node(struct pipeline *pipeline)
 {
     pthread_mutex_lock(&pipeline->lock);
-    bool is_node = pipeline->node.joined && !pipeline->node.given_up;
+    bool is = is_node(pipeline);
     pthread_mutex_unlock(&pipeline->lock);
-    return is_node;
+    return is;
 }
 
 int pipeline_connect(struct pipeline *pipeline, struct ls_error *error)
@@ -520,7 +538,8 @@ int pipeline_relayed(struct pipeline *pipeline, const struct deadline *deadline,
         receive(pipeline);
         pipeline->driven = false;
     }
-    while (pipeline->relayed.head == NULL && !deadline_passed(deadline) && rc == 0) {
+    while (pipeline->relayed.head == NULL && is_node(pipeline) && !deadline_passed(deadline) &&
+           rc == 0) {
         if (pipeline->up) {
             down.none = true;
         } else if (down.none) {

@@ -27,10 +27,10 @@
 /* The node that the handle is, as the next connection joins again. */
 struct membership {
     bool joined;
-    bool refused;  /* the last attempt to join again failed, with `error` */
-    bool given_up; /* by the server: NOTJOINED was an answer since the last join */
-    struct ls_error error;
-    struct arena arena; /* of the bytes in `as` */
+    bool refused;          /* the last attempt to join again failed */
+    bool given_up;         /* by the server: NOTJOINED was an answer; only a new join helps */
+    struct ls_error error; /* of either */
+    struct arena arena;    /* of the bytes in `as` */
     struct join as;
 };
 
@@ -82,24 +82,23 @@ int pipeline_call_until(struct pipeline *pipeline, struct call *call,
                         const struct deadline *deadline, struct ls_error *error);
 
 /* Receives until a relayed message is there, which is then the caller's, to be given to free(), or
- * the deadline passed (*out is NULL). */
+ * the deadline passed, or the handle is no node (*out is NULL). */
 int pipeline_relayed(struct pipeline *pipeline, const struct deadline *deadline,
                      struct relayed **out, struct ls_error *error);
 
-/* Is the handle a node that the server has not given up? */
+/* Is the handle a node that the server has neither given up nor refused to join again? */
 bool pipeline_is_node(struct pipeline *pipeline);
 
 /* Shows life where that is due, without waiting for the answer, but connecting where there is no
- * connection, within the deadline and a little. For those who wait elsewhere. Returns when the next
- * beat is due, or the deadline where that is earlier. */
+ * connection, and joining again where that was refused, within the deadline and a little. For those
+ * who wait elsewhere. Returns when the next beat is due, or the deadline where that is earlier. */
 struct deadline pipeline_beat(struct pipeline *pipeline, const struct deadline *deadline);
 
 /* Becomes the node of *node, and takes what it holds; stops being one. For the `take` of a call. */
 void pipeline_joined(struct pipeline *pipeline, struct membership *node);
 void pipeline_left(struct pipeline *pipeline);
 
-/* Joins again with the same id after the server gave the node up. LS_ENOTJOINED where the handle
- * never was a node. */
+/* Joins again where that was refused on this connection, else does nothing. */
 int pipeline_join_again(struct pipeline *pipeline, const struct deadline *deadline,
                         struct ls_error *error);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Joining: on a new connection, and again when the server gave the node up. The membership changes
- * only on the driver's thread and under the lock, so that a connection lost right after a join's
- * answer is followed by one that joins as the new node.
+ * Joining: on a new connection, and again where that was refused; but never once the server said
+ * that the node's life is over. The membership changes only on the driver's thread and under the
+ * lock, so that a connection lost right after a join's answer is followed by one that joins as the
+ * new node.
  */
 #include "client/remote_session.h"
 
@@ -35,8 +36,8 @@ int session_open(struct pipeline *pipeline, const struct deadline *deadline, str
 {
     struct stream *stream = &pipeline->stream;
     int rc = stream_open(stream, pipeline->peer, deadline, error);
-    if (rc != 0 || !pipeline->node.joined) {
-        return rc;
+    if (rc != 0 || !pipeline->node.joined || pipeline->node.given_up) {
+        return rc; /* whose life is over must not take the host from the life after it */
     }
     struct join_request request;
     join_request_make(&request, &pipeline->node.as);
@@ -55,7 +56,6 @@ int session_open(struct pipeline *pipeline, const struct deadline *deadline, str
     }
     pthread_mutex_lock(&pipeline->lock);
     pipeline->node.refused = refused;
-    pipeline->node.given_up = false;
     if (refused) {
         pipeline->node.error = *error;
     }
@@ -93,7 +93,6 @@ static int take_rejoined(struct pipeline *pipeline, void *out, const struct resp
         pthread_mutex_lock(&pipeline->lock);
         if (memcmp(pipeline->node.as.id, id, sizeof joined.id) == 0) {
             pipeline->node.refused = false;
-            pipeline->node.given_up = false;
         }
         pthread_mutex_unlock(&pipeline->lock);
     }
@@ -108,9 +107,8 @@ int pipeline_join_again(struct pipeline *pipeline, const struct deadline *deadli
     int rc = 0;
 
     pthread_mutex_lock(&pipeline->lock);
-    if (!pipeline->node.joined) {
-        rc = LS_ENOTJOINED;
-    } else {
+    bool refused = pipeline->node.refused;
+    if (refused) {
         join = pipeline->node.as;
         rc = arena_copy(&arena, pipeline->node.as.host, &join.host);
         rc = rc != 0 ? rc : arena_copy(&arena, pipeline->node.as.meta, &join.meta);
@@ -118,13 +116,14 @@ int pipeline_join_again(struct pipeline *pipeline, const struct deadline *deadli
     pthread_mutex_unlock(&pipeline->lock);
     if (rc != 0) {
         error_code(error, rc);
-    } else {
+    } else if (refused) {
         struct join_request request;
         join_request_make(&request, &join);
         struct call call = {
             .argv = request.argv,
             .argc = request.argc,
             .repeats = true,
+            .rejoins = true,
             .take = take_rejoined,
             .out = join.id,
         };

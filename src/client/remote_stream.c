@@ -369,6 +369,22 @@ static int send_all(struct stream *stream, ls_bytes bytes, const struct deadline
     return 0;
 }
 
+/* A server that refuses a request before it has the whole of it says why, and hangs up. */
+static int refusal(struct stream *stream, struct ls_error *error)
+{
+    struct ls_error said;
+    int rc = LS_ECONN;
+    if (stream_fill(stream, &said) > 0 && stream_next(stream, &said) > 0 &&
+        stream->reply.values->type == RESP_ERROR) {
+        rc = reply_error(stream->reply.values, &said);
+    }
+    if (stream_may_recover(rc)) {
+        return LS_ECONN;
+    }
+    *error = said;
+    return rc;
+}
+
 int stream_send(struct stream *stream, size_t argc, const ls_bytes *argv,
                 const struct deadline *deadline, struct ls_error *error)
 {
@@ -379,7 +395,7 @@ int stream_send(struct stream *stream, size_t argc, const ls_bytes *argv,
     }
     rc = send_all(stream, buf_bytes(&out), deadline, error);
     buf_free(&out);
-    return rc;
+    return rc == LS_ECONN ? refusal(stream, error) : rc;
 }
 
 int stream_request(struct stream *stream, size_t argc, const ls_bytes *argv,

@@ -49,8 +49,8 @@ int stream_next(struct stream *stream, struct ls_error *error);
 /* As stream_next, but receives and waits until the deadline: 0 when it passed. */
 int stream_wait(struct stream *stream, const struct deadline *deadline, struct ls_error *error);
 
-/* Sends one request. 0, LS_ENOMEM, LS_ETOOBIG, LS_ECONN: the server did not get the whole of it,
- * and does nothing. */
+/* Sends one request, where no answer is under way. 0, LS_ENOMEM, LS_ETOOBIG, LS_ECONN, or what the
+ * server refused it for: it did not get the whole of it, and does nothing. */
 int stream_send(struct stream *stream, size_t argc, const ls_bytes *argv,
                 const struct deadline *deadline, struct ls_error *error);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The relay: payloads handed straight to connected nodes. */
+#include "codec/clock.h"
 #include "resp/writer.h"
 #include "server/handlers.h"
 
@@ -42,19 +43,21 @@ static int parse_order(struct call *call, struct relay_order *order, size_t *at)
     return rc;
 }
 
+/* A carried clock is refused where one of a post would be: those who receive it witness it. */
 static int parse_clock(struct call *call, size_t *at, uint64_t *clock)
 {
-    if (*at + 1 < call->argc && arg_is(call->argv[*at], "CLOCK")) {
-        int rc = arg_number(call->argv[*at + 1], "CLOCK", clock, call->error);
-        *at += 2;
-        return rc;
-    }
     const struct box_state *box = reads_box(&call->server->reads, call->error);
     if (box == NULL) {
         return call->error->code;
     }
     *clock = box->clock;
-    return 0;
+    if (*at + 1 >= call->argc || !arg_is(call->argv[*at], "CLOCK")) {
+        return 0;
+    }
+    uint64_t now = box->clock;
+    int rc = arg_number(call->argv[*at + 1], "CLOCK", clock, call->error);
+    *at += 2;
+    return rc != 0 ? rc : clock_witness(&now, *clock, call->error);
 }
 
 /* Hands the frames to the members: returns how many took one. */

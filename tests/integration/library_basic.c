@@ -147,6 +147,34 @@ static void the_handles_own_clock_follows_what_it_sees(void **state)
     assert_true(later > clock + 1000);
 }
 
+static void the_handles_own_clock_follows_what_lists_show(void **state)
+{
+    struct fixture *fixture = *state;
+    if (kind_is("mem")) {
+        skip();
+    }
+    uint64_t seen;
+    ls_joined joined;
+    ls_box_info info;
+    ls_nodes *nodes;
+    ls *info_of = open_again(fixture, NULL), *one_of = open_again(fixture, NULL),
+       *all_of = open_again(fixture, NULL);
+    assert_ok(ls_clock_witness(fixture->handle, 5000, &seen));
+    assert_ok(ls_node_join(fixture->handle, "n1", NULL, &joined));
+    assert_ok(ls_box_info_get(info_of, &info));
+    assert_true(ls_clock_local(info_of) > info.newest);
+    assert_ok(ls_node_get(one_of, "n1", &nodes));
+    ls_nodes_free(nodes);
+    assert_true(ls_clock_local(one_of) > joined.clock);
+    assert_ok(ls_node_ack(fixture->handle, joined.clock, NULL));
+    assert_ok(ls_node_list(all_of, &nodes));
+    ls_nodes_free(nodes);
+    assert_true(ls_clock_local(all_of) > joined.clock);
+    ls_close(info_of);
+    ls_close(one_of);
+    ls_close(all_of);
+}
+
 static void a_directory_is_made_only_where_that_is_wanted(void **state)
 {
     struct fixture *fixture = *state;
@@ -221,6 +249,7 @@ const struct CMUnitTest library_basic_tests[] = {
     library_test(a_witnessed_clock_moves_the_coordinators),
     library_test(a_clock_too_far_ahead_is_refused_and_changes_nothing),
     library_test(the_handles_own_clock_follows_what_it_sees),
+    library_test(the_handles_own_clock_follows_what_lists_show),
     library_test(a_directory_is_made_only_where_that_is_wanted),
     library_test(a_handle_for_reading_changes_nothing),
     library_test(a_full_store_takes_again_once_space_was_freed),

@@ -132,6 +132,9 @@ static void a_filter_drops_what_is_not_wanted(void **state)
     assert_code(LS_EINVAL, ls_read(handle, 0, &filter, 1, 0, &messages));
     filter.types = "";
     assert_code(LS_EINVAL, ls_read(handle, 0, &filter, 1, 0, &messages));
+    filter = (ls_filter)LS_FILTER_INIT;
+    filter.key.size = 1;
+    assert_code(LS_EINVAL, ls_read(handle, 0, &filter, 1, 0, &messages));
 }
 
 static void a_read_of_nothing_comes_back_empty(void **state)

@@ -183,6 +183,10 @@ static void a_host_belongs_to_one_live_node(void **state)
     assert_ok(ls_node_beat(other, NULL));
     assert_code(LS_ENOTJOINED, ls_node_beat(fixture->handle, NULL));
     assert_code(LS_ENOTJOINED, ls_post(fixture->handle, LS_USER, 0, ls_text("x"), NULL, NULL));
+    ls_post_options once = LS_POST_OPTIONS_INIT;
+    once.once = true;
+    assert_code(LS_ENOTJOINED, ls_post(fixture->handle, LS_USER, 0, ls_text("x"), &once, NULL));
+    assert_ok(ls_node_beat(other, NULL));
     ls_close(other);
 }
 

@@ -96,6 +96,8 @@ static void a_condition_that_does_not_hold_changes_nothing(void **state)
     assert_refused(LS_ECONFLICT, clock, ls_del_if(handle, bytes("k"), clock - 1, NULL));
     assert_ok(ls_del_if(handle, bytes("k"), clock, NULL));
     assert_refused(LS_ECONFLICT, 0, ls_del_if(handle, bytes("k"), clock, NULL));
+    absent.only_if_present = true;
+    assert_code(LS_EINVAL, ls_put(handle, bytes("k"), bytes("4"), &absent, NULL));
     same.if_modified = 0;
     assert_ok(ls_put(handle, bytes("k"), bytes("4"), &same, NULL));
     assert_int_equal(5, count_messages(handle, 0, NULL));

@@ -275,6 +275,26 @@ static void a_value_that_is_too_big_is_refused_before_the_commit(void **state)
     free(value);
 }
 
+static void a_transaction_that_is_too_big_is_told_so(void **state)
+{
+    ls *handle = handle_of(state);
+    static uint8_t value[1 << 20];
+    ls_txn_operation puts[32];
+    ls_transaction *transaction = NULL;
+    ls_txn_key keys[32];
+    for (size_t i = 0; i < 32; i++) {
+        keys[i] = (ls_txn_key){{&"abcdefghijklmnopqrstuvwxyz012345"[i], 1}, LS_TXN_MAY};
+        puts[i] = (ls_txn_operation){LS_TXN_PUT, keys[i].key, {value, sizeof value}, 0};
+    }
+    assert_ok(ls_txn_begin(handle, keys, 32, NULL, &transaction));
+    for (size_t i = 0; i < 32; i++) {
+        assert_ok(ls_txn_put(transaction, keys[i].key, puts[i].value));
+    }
+    assert_refused(LS_ETOOBIG, 16 << 20, ls_txn_commit(transaction));
+    assert_refused(LS_ETOOBIG, 16 << 20, ls_txn_execute(handle, puts, 32, NULL));
+    assert_is(handle, "a", NULL);
+}
+
 /* ---- a function as a transaction ---- */
 
 static int add_one(ls_transaction *transaction, void *context)
@@ -554,6 +574,14 @@ static void a_transaction_left_open_is_released_when_its_time_is_over(void **sta
     ls_txn_marks *marks;
     assert_code(LS_ETXNEXPIRED, ls_txn_explain(handle, timestamp, NULL, &marks));
     assert_is(handle, "a", "old");
+
+    transaction = begin_for(handle, 20, "a", LS_TXN_WILL, NULL, 0);
+    assert_ok(ls_txn_put(transaction, bytes("a"), bytes("new")));
+    ls_messages *none;
+    assert_ok(ls_read(handle, LS_AFTER_NEWEST, NULL, 1, 60, &none)); /* nobody waits for it */
+    ls_messages_free(none);
+    assert_code(LS_ETXNEXPIRED, ls_txn_commit(transaction));
+    assert_is(handle, "a", "old");
 }
 
 static void it_is_explained_what_a_transaction_waits_for(void **state)
@@ -747,6 +775,7 @@ const struct CMUnitTest library_txn_tests[] = {
     library_test(a_commit_without_a_will_key_writes_nothing),
     library_test(a_bad_declaration_is_refused),
     library_test(a_value_that_is_too_big_is_refused_before_the_commit),
+    library_test(a_transaction_that_is_too_big_is_told_so),
     library_test(a_function_is_called_once_and_its_result_decides),
     library_test(operations_of_one_call_see_those_before_them),
     library_test(a_check_that_fails_writes_nothing_and_names_the_key),

@@ -459,6 +459,7 @@ def the_relay_routes_by_host_order(given):
                      ("ONE", "XML", ""), ("ONE", "TEXT", "", "x"), ("TO", "b", "CLOCK", "x", "TEXT", "")):
             refused(send("a", *args), "ERR")
         refused(send("a", "ONE", "CBOR", b"\xff"), "BADCBOR")
+        refused(send("a", "ONE", "CLOCK", 2 ** 33, "TEXT", "x"), "CLOCKJUMP")
         with server.client() as stranger:
             refused(stranger.call("RELAY.SEND", "ONE", "TEXT", "x"), "NOTJOINED")
         equal(clients["b"].must("CLOCK.GET"), clock, "the clock: nothing is stored")

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A remote handle that is a node: joining again before anything else on a new connection, numbered
- * posts that are there once whatever happens, and relayed messages.
+ * A remote handle that is a node: joining again before anything else on a new connection, and
+ * numbered posts that are there once whatever happens.
  */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -131,14 +132,20 @@ static void start(struct scripted_peer *peer, struct node_server *server, const 
     peer_start(peer, serve_node, server);
 }
 
-static ls *open_joined(const struct scripted_peer *peer, const char *host)
+/* Always under the same id. */
+static void join(ls *handle, const char *host)
 {
     ls_join_options options = LS_JOIN_OPTIONS_INIT;
     static const uint8_t id[16] = {1, 2, 3, 4, 5, 6, 0x47, 8, 0x89, 10, 11, 12, 13, 14, 15, 16};
-    ls *handle;
     options.id = id;
-    assert_int_equal(ls_open(&handle, peer->url, NULL), 0);
     assert_int_equal(ls_node_join(handle, host, &options, NULL), 0);
+}
+
+static ls *open_joined(const struct scripted_peer *peer, const char *host)
+{
+    ls *handle;
+    assert_int_equal(ls_open(&handle, peer->url, NULL), 0);
+    join(handle, host);
     return handle;
 }
 
@@ -231,6 +238,86 @@ static void a_post_that_waits_for_the_connection_is_not_sent_without_its_node(vo
     stop(&peer, &server, handle);
 }
 
+/* Else it would take the host from the node that followed it, behind the back of both. */
+static void who_was_given_up_joins_again_only_when_told_to(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    uint64_t clock;
+    (void)state;
+
+    start(&peer, &server, "g");
+    ls *handle = open_joined(&peer, "a");
+    assert_int_equal(post_once(handle, one, NULL), LS_ENOTJOINED);
+    cut(handle);
+    assert_int_equal(ls_clock_get(handle, &clock), 0);
+    assert_int_equal(post_once(handle, one, NULL), LS_ENOTJOINED);
+    assert_int_equal(ls_post(handle, 'U', 0, one, NULL, NULL), LS_ENOTJOINED);
+    assert_int_equal(ls_node_beat(handle, NULL), LS_ENOTJOINED);
+    assert_string_equal(ls_last_error()->text, "given up");
+    assert_string_equal(server.log, "join:a post1 cut clock ");
+    join(handle, "a");
+    assert_int_equal(post_once(handle, one, NULL), 0);
+    assert_int_equal(server.posted, 1);
+    stop(&peer, &server, handle);
+}
+
+/* A server that joins host a once, and host b when it may. */
+struct slow_joins {
+    atomic_bool arrived;
+    atomic_bool may;
+};
+
+static void join_slowly(struct peer_link *link, void *context)
+{
+    struct slow_joins *joins = context;
+    link_hello(link);
+    while (link_next(link)) {
+        if (link_is(link, "OBJ.DEL")) {
+            return;
+        }
+        if (link_is(link, "NODE.JOIN") && strcmp(link_argument(link, 1), "b") == 0) {
+            atomic_store(&joins->arrived, true);
+            while (!atomic_load(&joins->may)) {
+            }
+        } else if (link_is(link, "NODE.JOIN") && link->number > 0) {
+            link_say(link, "-INUSE another one has it\r\n");
+            continue;
+        }
+        link_answer(link);
+    }
+}
+
+static void *join_as_b(void *handle)
+{
+    join(handle, "b");
+    return NULL;
+}
+
+/* Else the server would have the handle as its old node, and the handle itself as the new one. */
+static void nobody_joins_again_behind_one_who_joins(void **state)
+{
+    struct scripted_peer peer;
+    struct slow_joins joins = {false, false};
+    pthread_t thread;
+    uint64_t clock;
+    (void)state;
+
+    peer_start(&peer, join_slowly, &joins);
+    ls *handle = open_joined(&peer, "a");
+    cut(handle);
+    assert_int_equal(ls_clock_get(handle, &clock), 0);
+    assert_int_equal(pthread_create(&thread, NULL, join_as_b, handle), 0);
+    while (!atomic_load(&joins.arrived)) {
+    }
+    assert_int_equal(ls_post(handle, 'U', 0, one, NULL, NULL), LS_EINUSE);
+    atomic_store(&joins.may, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(ls_post(handle, 'U', 0, one, NULL, NULL), 0);
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
 /* ---- numbered posts ---- */
 
 static void numbered_posts_are_there_once_through_every_kind_of_loss(void **state)
@@ -243,8 +330,6 @@ static void numbered_posts_are_there_once_through_every_kind_of_loss(void **stat
         {"r..", "join:a post1 join:a post1 post2 post3 "},
         {".a.", "join:a post1 post2 join:a post2 post3 "},
         {".aar", "join:a post1 post2 join:a post2 join:a post2 join:a post2 post3 "},
-        {"g", "join:a post1 join:a post1 post2 post3 "},
-        {".ag", "join:a post1 post2 join:a post2 join:a post2 post3 "},
     };
     (void)state;
 
@@ -275,7 +360,7 @@ static ls *open_in_doubt(const struct scripted_peer *peer)
     ls *handle;
     options.timeout_ms = 300;
     assert_int_equal(ls_open(&handle, peer->url, &options), 0);
-    assert_int_equal(ls_node_join(handle, "a", NULL, NULL), 0);
+    join(handle, "a");
     assert_int_equal(post_once(handle, one, NULL), LS_ECONN);
     return handle;
 }
@@ -348,6 +433,54 @@ static void joining_again_by_hand_settles_a_doubt(void **state)
     stop(&peer, &server, handle);
 }
 
+static void leaving_and_joining_again_keeps_a_doubt(void **state)
+{
+    struct scripted_peer peer;
+    struct node_server server;
+    (void)state;
+
+    start(&peer, &server, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    ls *handle = open_in_doubt(&peer);
+    pthread_mutex_lock(&server.lock);
+    server.plan = "";
+    pthread_mutex_unlock(&server.lock);
+    assert_int_equal(ls_node_leave(handle, NULL), 0);
+    join(handle, "a");
+    assert_int_equal(post_once(handle, one, NULL), 0);
+    assert_int_equal(server.posted, 1);
+    stop(&peer, &server, handle);
+}
+
+/* The second post is taken and its answer lost; then its node is refused, in two ways. */
+static void a_numbered_post_is_there_once_though_its_node_is_refused_meanwhile(void **state)
+{
+    static const struct {
+        const char *plan;
+        const char *join_reply;
+        int code;
+    } cases[] = {{".a", "-INUSE another one has it", LS_EINUSE}, {".ag", NULL, LS_ENOTJOINED}};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct scripted_peer peer;
+        struct node_server server;
+        start(&peer, &server, cases[i].plan);
+        server.join_reply = cases[i].join_reply;
+        ls *handle = open_joined(&peer, "a");
+        assert_int_equal(post_once(handle, one, NULL), 0);
+        assert_int_equal(post_once(handle, one, NULL), cases[i].code);
+        pthread_mutex_lock(&server.lock);
+        server.join_reply = NULL;
+        pthread_mutex_unlock(&server.lock);
+        join(handle, "a");
+        assert_int_equal(post_once(handle, one, NULL), 0);
+        assert_int_equal(server.posted, 2);
+        assert_int_equal(post_once(handle, one, NULL), 0);
+        assert_int_equal(server.posted, 3);
+        stop(&peer, &server, handle);
+    }
+}
+
 struct poster {
     ls *handle;
     int wrong;
@@ -370,7 +503,7 @@ static void numbered_posts_of_many_threads_go_one_at_a_time(void **state)
     pthread_t threads[8];
     (void)state;
 
-    start(&peer, &server, "..........a.....r.....g......a..a..r");
+    start(&peer, &server, "..........a.....r............a..a..r");
     ls *handle = open_joined(&peer, "a");
     for (int i = 0; i < 8; i++) {
         posters[i] = (struct poster){handle, 0};
@@ -384,133 +517,81 @@ static void numbered_posts_of_many_threads_go_one_at_a_time(void **state)
     stop(&peer, &server, handle);
 }
 
-/* ---- beats ---- */
-
-/* Counts the beats and pushes one relayed message after the third. */
-static void count_beats(struct peer_link *link, void *context)
-{
-    atomic_int *beats = context;
-    link_hello(link);
-    while (link_next(link)) {
-        if (link_is(link, "NODE.JOIN")) {
-            link_say(link, "*3\r\n$36\r\n%s\r\n:1\r\n:0\r\n", link_option(link, "ID"));
-        } else if (link_is(link, "MSG.WATCH")) {
-            while (atomic_load(beats) < 3) {
-            }
-            link_say(link, ":1\r\n");
-        } else {
-            link_say(link, ":1\r\n");
-            if (link_is(link, "NODE.BEAT") && atomic_fetch_add(beats, 1) == 2) {
-                link_say(link, ">4\r\n$5\r\nrelay\r\n$1\r\nb\r\n:9\r\n$1\r\n\x01\r\n");
-            }
-        }
-    }
-}
-
-static void waiting_for_a_relayed_message_keeps_beating(void **state)
+static void the_longest_timeout_is_one(void **state)
 {
     struct scripted_peer peer;
-    atomic_int beats = 0;
-    ls_join_options options = LS_JOIN_OPTIONS_INIT;
-    ls_message message;
+    struct node_server server;
+    ls_options options = LS_OPTIONS_INIT;
     ls *handle;
     (void)state;
 
-    peer_start(&peer, count_beats, &beats);
-    assert_int_equal(ls_open(&handle, peer.url, NULL), 0);
-    options.ttl_ms = 100;
-    assert_int_equal(ls_node_join(handle, "a", &options, NULL), 0);
-    assert_int_equal(ls_relay_next(handle, -1, &message), 0);
-    assert_int_equal(atomic_load(&beats), 3);
-    assert_string_equal(message.from.data, "b");
-    assert_int_equal(message.clock, 9);
-    ls_close(handle);
-    peer_stop(&peer);
+    start(&peer, &server, ".a");
+    options.timeout_ms = INT64_MAX;
+    assert_int_equal(ls_open(&handle, peer.url, &options), 0);
+    join(handle, "a");
+    assert_int_equal(post_once(handle, one, NULL), 0);
+    assert_int_equal(post_once(handle, one, NULL), 0);
+    assert_int_equal(server.posted, 2);
+    stop(&peer, &server, handle);
 }
 
-static void waiting_on_a_watch_keeps_beating(void **state)
+/* ---- waiting ---- */
+
+static void waiting_on_a_watch_joins_again_when_that_is_no_longer_refused(void **state)
 {
     struct scripted_peer peer;
-    atomic_int beats = 0;
+    struct node_server server;
     ls_join_options options = LS_JOIN_OPTIONS_INIT;
     ls_watch *watch;
     ls_message message;
     ls *handle;
     (void)state;
 
-    peer_start(&peer, count_beats, &beats);
+    start(&peer, &server, "");
+    server.join_reply = "-NOSPACE the disk is full";
     assert_int_equal(ls_open(&handle, peer.url, NULL), 0);
     options.ttl_ms = 100;
     assert_int_equal(ls_node_join(handle, "a", &options, NULL), 0);
-    atomic_store(&beats, 3);
-    assert_int_equal(ls_watch_open(handle, 1, NULL, &watch, NULL), 0);
-    atomic_store(&beats, 10);
-    while (atomic_load(&beats) < 13) {
-        assert_int_equal(ls_watch_next(watch, 200, &message), LS_ETIMEOUT);
+    cut(handle);
+    assert_int_equal(ls_watch_open(handle, LS_AFTER_NEWEST, NULL, &watch, NULL), 0);
+    /* Two attempts more are refused, and the next one is not. */
+    for (int joins = 1, last = INT_MAX; joins < last;) {
+        assert_int_equal(ls_watch_next(watch, 50, &message), LS_ETIMEOUT);
+        pthread_mutex_lock(&server.lock);
+        joins = server.joins;
+        if (joins >= 4 && server.join_reply != NULL) {
+            server.join_reply = NULL;
+            last = joins + 1;
+        }
+        pthread_mutex_unlock(&server.lock);
     }
+    pthread_mutex_lock(&server.lock);
+    int joins = server.joins;
+    pthread_mutex_unlock(&server.lock);
+    assert_int_equal(ls_post(handle, 'U', 0, one, NULL, NULL), 0);
+    assert_int_equal(server.joins, joins);
     ls_watch_close(watch);
-    ls_close(handle);
-    peer_stop(&peer);
+    stop(&peer, &server, handle);
 }
 
-/* ---- relay ---- */
-
-#define RELAYED 1500
-
-/* Before each answer, pushes what is relayed. */
-static void relay_many(struct peer_link *link, void *context)
-{
-    (void)context;
-    link_hello(link);
-    while (link_next(link)) {
-        if (link_is(link, "NODE.JOIN")) {
-            link_say(link, "*3\r\n$36\r\n%s\r\n:1\r\n:0\r\n", link_option(link, "ID"));
-            link_say(link, ">4\r\n$5\r\nrelay\r\n$5\r\nfirst\r\n:1\r\n$1\r\n\x01\r\n");
-            continue;
-        }
-        for (int i = 0; i < RELAYED; i++) {
-            link_say(link, ">4\r\n$5\r\nrelay\r\n$1\r\nb\r\n:%d\r\n$1\r\n\x01\r\n", i);
-        }
-        link_say(link, ">2\r\n$7\r\nunknown\r\n:1\r\n:42\r\n");
-    }
-}
-
-static void relayed_messages_wait_in_order_and_the_oldest_give_way(void **state)
+static void who_may_not_join_again_does_not_wait_for_relayed_messages(void **state)
 {
     struct scripted_peer peer;
+    struct node_server server;
     ls_message message;
-    uint64_t clock;
-    ls *handle;
     (void)state;
 
-    peer_start(&peer, relay_many, NULL);
-    handle = open_joined(&peer, "a");
-    assert_int_equal(ls_relay_next(handle, 10000, &message), 0);
-    assert_string_equal(message.from.data, "first");
-    assert_int_equal(ls_clock_get(handle, &clock), 0);
-    assert_int_equal(clock, 42);
-    for (uint64_t i = RELAYED - 1024; i < RELAYED; i++) {
-        assert_int_equal(ls_relay_next(handle, 0, &message), 0);
-        assert_int_equal(message.clock, i);
-        assert_int_equal(message.object.size, 1);
-    }
-    assert_int_equal(ls_relay_next(handle, 0, &message), LS_ETIMEOUT);
-    ls_close(handle);
-    peer_stop(&peer);
-}
-
-static void who_has_not_joined_is_told_so_when_waiting_for_relayed_messages(void **state)
-{
-    struct scripted_peer peer;
-    ls_message message;
-    ls *handle;
-    (void)state;
-
-    peer_start(&peer, relay_many, NULL);
-    assert_int_equal(ls_open(&handle, peer.url, NULL), 0);
-    assert_int_equal(ls_relay_next(handle, -1, &message), LS_ENOTJOINED);
-    ls_close(handle);
-    peer_stop(&peer);
+    start(&peer, &server, "");
+    server.join_reply = "-INUSE another one has it";
+    ls *handle = open_joined(&peer, "a");
+    cut(handle);
+    assert_int_equal(ls_relay_next(handle, -1, &message), LS_EINUSE);
+    assert_int_equal(ls_relay_next(handle, -1, &message), LS_EINUSE);
+    pthread_mutex_lock(&server.lock);
+    server.join_reply = NULL;
+    pthread_mutex_unlock(&server.lock);
+    assert_int_equal(ls_relay_next(handle, 10, &message), LS_ETIMEOUT);
+    stop(&peer, &server, handle);
 }
 
 /* ---- memory ---- */
@@ -578,15 +659,18 @@ int main(void)
         cmocka_unit_test(who_left_does_not_join_again),
         cmocka_unit_test(a_host_that_was_taken_meanwhile_stops_only_what_needs_it),
         cmocka_unit_test(a_post_that_waits_for_the_connection_is_not_sent_without_its_node),
+        cmocka_unit_test(who_was_given_up_joins_again_only_when_told_to),
+        cmocka_unit_test(nobody_joins_again_behind_one_who_joins),
         cmocka_unit_test(numbered_posts_are_there_once_through_every_kind_of_loss),
         cmocka_unit_test(a_numbered_post_in_doubt_said_again_is_the_same_post),
         cmocka_unit_test(another_post_after_one_in_doubt_is_not_taken_for_it),
         cmocka_unit_test(joining_again_by_hand_settles_a_doubt),
+        cmocka_unit_test(leaving_and_joining_again_keeps_a_doubt),
+        cmocka_unit_test(a_numbered_post_is_there_once_though_its_node_is_refused_meanwhile),
         cmocka_unit_test(numbered_posts_of_many_threads_go_one_at_a_time),
-        cmocka_unit_test(waiting_for_a_relayed_message_keeps_beating),
-        cmocka_unit_test(waiting_on_a_watch_keeps_beating),
-        cmocka_unit_test(relayed_messages_wait_in_order_and_the_oldest_give_way),
-        cmocka_unit_test(who_has_not_joined_is_told_so_when_waiting_for_relayed_messages),
+        cmocka_unit_test(the_longest_timeout_is_one),
+        cmocka_unit_test(waiting_on_a_watch_joins_again_when_that_is_no_longer_refused),
+        cmocka_unit_test(who_may_not_join_again_does_not_wait_for_relayed_messages),
         cmocka_unit_test(numbered_posts_are_there_once_whichever_allocation_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

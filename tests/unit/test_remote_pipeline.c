@@ -388,6 +388,65 @@ static void requests_larger_than_the_socket_takes_go_out_in_pieces(void **state)
     peer_stop(&peer);
 }
 
+/* Answers with what no client takes: more bytes than a reply may have. */
+static void answer_too_much(struct peer_link *link, void *context)
+{
+    (void)context;
+    link_hello(link);
+    while (link_next(link)) {
+        link_say(link, "$999999999\r\n");
+    }
+}
+
+static void a_change_whose_answer_cannot_be_read_is_in_doubt(void **state)
+{
+    struct scripted_peer peer;
+    uint64_t clock;
+    (void)state;
+
+    peer_start(&peer, answer_too_much, NULL);
+    ls *handle = open_handle(peer.url, 0);
+    assert_int_equal(ls_clock_get(handle, &clock), LS_ETOOBIG);
+    assert_int_equal(ls_put(handle, bytes_of_text("k"), bytes_of_text("v"), NULL, NULL), LS_ECONN);
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
+/* Says that the clock is one before its end, and wants posts to carry the end. */
+static void serve_at_the_end(struct peer_link *link, void *context)
+{
+    (void)context;
+    link_hello(link);
+    while (link_next(link)) {
+        const char *carried = link_option(link, "CLOCK");
+        if (link_is(link, "CLOCK.GET")) {
+            link_say(link, "(18446744073709551614\r\n");
+        } else if (carried != NULL && strcmp(carried, "18446744073709551615") == 0) {
+            link_say(link, "-CLOCKJUMP the end\r\n");
+        } else {
+            link_say(link, "-ERR it begins anew\r\n");
+        }
+    }
+}
+
+static void the_handles_own_clock_stays_at_its_end(void **state)
+{
+    struct scripted_peer peer;
+    ls_post_options options = LS_POST_OPTIONS_INIT;
+    uint64_t clock;
+    (void)state;
+
+    peer_start(&peer, serve_at_the_end, NULL);
+    ls *handle = open_handle(peer.url, 0);
+    assert_int_equal(ls_clock_get(handle, &clock), 0);
+    assert_true(ls_clock_local(handle) == UINT64_MAX);
+    options.carry_clock = true;
+    assert_int_equal(ls_post(handle, 'U', 0, ls_text("x"), &options, NULL), LS_ECLOCKJUMP);
+    assert_true(ls_clock_local(handle) == UINT64_MAX);
+    ls_close(handle);
+    peer_stop(&peer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +459,8 @@ int main(void)
         cmocka_unit_test(garbage_ends_the_connection_and_the_next_call_has_a_new_one),
         cmocka_unit_test(sixteen_threads_share_one_connection_and_get_their_own_answers),
         cmocka_unit_test(requests_larger_than_the_socket_takes_go_out_in_pieces),
+        cmocka_unit_test(a_change_whose_answer_cannot_be_read_is_in_doubt),
+        cmocka_unit_test(the_handles_own_clock_stays_at_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
