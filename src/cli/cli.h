@@ -153,7 +153,7 @@ int cli_open(const struct cli *cli, enum access access, ls **out);
 /* Where the URL is a directory, its path; else NULL. */
 const char *cli_directory(const struct cli *cli);
 
-/* Set by SIGINT and SIGTERM after cli_catch_signals; a command that follows looks at it. */
+/* Set by SIGINT and SIGTERM after cli_catch_signals. */
 extern volatile int cli_stopped;
 void cli_catch_signals(void);
 
@@ -170,6 +170,9 @@ extern const struct command command_nodes;
 extern const struct command command_get;
 extern const struct command command_put;
 extern const struct command command_del;
+/* What a command that follows looks at now and then: whether it was stopped, or nobody can read
+ * what it prints any more. */
+bool cli_is_over(void);
 extern const struct command command_scan;
 extern const struct command command_clock;
 extern const struct command command_txn;

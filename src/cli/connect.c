@@ -2,6 +2,7 @@
 /* Opening what the URL names, files, and the signals that end a command that follows. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,18 @@ void cli_catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+/* Of a pipe whose reading end is closed; a plain file or a terminal never says so. */
+static bool reader_is_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    return poll(&out, 1, 0) > 0 && (out.revents & POLLERR) != 0;
+}
+
+bool cli_is_over(void)
+{
+    return cli_stopped || ferror(stdout) || reader_is_gone();
 }
 
 int cli_open(const struct cli *cli, enum access access, ls **out)

@@ -184,7 +184,7 @@ static int run_read(struct cli *cli)
 
 /* ---- watch ---- */
 
-/* The next message; what was printed is flushed before it waits. LS_ETIMEOUT after a signal. */
+/* The next message; what was printed is flushed before it waits. LS_ETIMEOUT where it is over. */
 static int next_message(ls_watch *watch, ls_message *message)
 {
     int rc = ls_watch_next(watch, 0, message);
@@ -192,7 +192,7 @@ static int next_message(ls_watch *watch, ls_message *message)
         return rc;
     }
     fflush(stdout);
-    while (rc == LS_ETIMEOUT && !cli_stopped && !ferror(stdout)) {
+    while (rc == LS_ETIMEOUT && !cli_is_over()) {
         rc = ls_watch_next(watch, WAIT_MS, message);
     }
     return rc;
@@ -206,7 +206,7 @@ static int follow(const struct cli *cli, ls_watch *watch, uint64_t from, uint64_
         ls_message message;
         int rc = next_message(watch, &message);
         if (rc == LS_ETIMEOUT) {
-            continue;
+            break;
         }
         if (rc != 0) {
             status = fail_compacted("watch", from);
@@ -274,7 +274,8 @@ const struct command command_watch = {
     .arguments_max = 1,
     .summary = "Print messages as they are posted, like tail -f",
     .text = "FROM is the clock to begin at, '-' for the oldest kept, or '$' for after the newest,\n"
-            "the default. Goes on after a lost connection where it stopped. Ends with Ctrl-C.\n",
+            "the default. Goes on after a lost connection where it stopped. Ends with Ctrl-C,\n"
+            "or when nobody reads its output any more.\n",
     .run = run_watch,
     .options = SELECTION_OPTIONS,
 };

@@ -360,6 +360,14 @@ class OnDirectory(Commands, unittest.TestCase):
         watch = self.watch("-", "--count", "40", "--json")
         posts = [spawn([BUILD.lockstep, "--url", self.url, "post", "user", "-", "-"],
                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    def test_a_watch_ends_when_its_reader_is_gone(self):
+        self.out("post", "user", "-", "1")
+        watch = self.watch("-")
+        watch.stdout.readline()
+        watch.stdout.close()
+        self.assertEqual(0, watch.wait(timeout=20))
+        watch.stderr.close()
+
         clocks = []
         for post in posts:
             clocks += post.communicate("1\n" * 10, timeout=60)[0].split()
