@@ -16,6 +16,9 @@
 
 #define CLI_DEFAULT_URL "lockstep://127.0.0.1:7411"
 
+/* What is read of a file, or as one line: the store says what is too big; this is far above. */
+#define CLI_INPUT_MAX ((size_t)64 << 20)
+
 #define CLI_OPTIONS_MAX   16
 #define CLI_ARGUMENTS_MAX 64
 
@@ -135,6 +138,9 @@ int show_bytes(struct buf *out, ls_bytes bytes);
 /* "2026-01-31 09:30:00.123", local time. */
 #define SHOW_TIME_SIZE 32
 void show_time(char out[SHOW_TIME_SIZE], uint64_t timestamp_ns);
+/* A clock as the result: alone on its line, or as "clock". */
+int cli_print_clock(const struct cli *cli, uint64_t clock);
+
 /* "1.5 MiB". */
 #define SHOW_SIZE_SIZE 32
 void show_size(char out[SHOW_SIZE_SIZE], uint64_t bytes);

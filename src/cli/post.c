@@ -9,21 +9,6 @@
 #include "cli/post.h"
 #include "codec/record.h"
 
-#define PAYLOAD_SIZE_MAX ((size_t)64 << 20) /* the store says what is too big; this is far above */
-
-static int print_clock(const struct cli *cli, uint64_t clock)
-{
-    if (!cli->json) {
-        printf("%" PRIu64 "\n", clock);
-        return EXIT_OK;
-    }
-    struct json json = {0};
-    json_number(&json, "clock", clock);
-    int status = json_print(&json);
-    buf_free(&json.text);
-    return status;
-}
-
 static int check_arguments(const struct cli *cli, struct post_form *form)
 {
     bool text = cli_option(cli, "text") != NULL;
@@ -66,7 +51,7 @@ static int post_one(const struct cli *cli, ls *handle, const struct post_form *f
     options.to = form->to;
     options.once = once;
     if (path != NULL) {
-        status = cli_read_file(path, PAYLOAD_SIZE_MAX, &file);
+        status = cli_read_file(path, CLI_INPUT_MAX, &file);
         payload.bytes = buf_bytes(&file);
     } else {
         payload = (ls_payload){form->kind, bytes_of_text(cli->argv[2])};
@@ -74,7 +59,7 @@ static int post_one(const struct cli *cli, ls *handle, const struct post_form *f
     if (status == EXIT_OK) {
         status = ls_post(handle, form->type, form->event, payload, &options, &clock) != 0
                      ? cli_fail_ls()
-                     : print_clock(cli, clock);
+                     : cli_print_clock(cli, clock);
     }
     buf_free(&file);
     return status;

@@ -30,11 +30,17 @@ struct lines {
     struct json json;
 };
 
+/* Reads on; what is left of what was read is the beginning of one line. */
 static int fill(struct lines *lines)
 {
     struct buf *in = &lines->in;
     buf_drop(in, lines->at);
     lines->at = 0;
+    if (in->size > CLI_INPUT_MAX) {
+        (void)cli_fail("line %" PRIu64 " is longer than %zu bytes", lines->number + 1,
+                       CLI_INPUT_MAX);
+        return cli_fail("stopped; the lines before it are posted");
+    }
     if (buf_reserve(in, READ_SIZE) != 0) {
         return cli_fail("%s", ls_strerror(LS_ENOMEM));
     }

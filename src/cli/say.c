@@ -173,6 +173,19 @@ static int show_character(struct buf *out, const uint8_t *at, size_t size)
     return buf_append(out, at, size);
 }
 
+int cli_print_clock(const struct cli *cli, uint64_t clock)
+{
+    if (!cli->json) {
+        printf("%" PRIu64 "\n", clock);
+        return EXIT_OK;
+    }
+    struct json json = {0};
+    json_number(&json, "clock", clock);
+    int status = json_print(&json);
+    buf_free(&json.text);
+    return status;
+}
+
 int show_bytes(struct buf *out, ls_bytes bytes)
 {
     if (!utf8_check(bytes, NULL)) {

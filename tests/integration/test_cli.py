@@ -216,6 +216,20 @@ class Commands:
         self.out("put", "other", "1")
         clocks = lambda *args: [m["clock"] for m in self.lines("read", *args)]  # noqa: E731
         self.assertEqual(list(range(1, 13)), clocks())
+    def test_a_line_without_an_end_is_refused(self):
+        post = spawn([BUILD.lockstep, "--url", self.url, "post", "user", "-", "-", "--text"],
+                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        with self.assertRaises(BrokenPipeError):
+            post.stdin.write(b"1\n")
+            for _ in range(80):
+                post.stdin.write(bytes(1 << 20))
+        said = post.stderr.read()
+        self.assertIn(b"line 2 is longer than 67108864 bytes\n", said)
+        self.assertEqual(b"1\n", post.stdout.read())
+        post.stdout.close()
+        post.stderr.close()
+        self.assertEqual(1, post.wait(timeout=20))
+
         self.assertEqual([5, 6, 7], clocks("5", "--count", "3"))
         self.assertEqual([2, 4, 6, 8, 10], clocks("-", "--type", "user"))
         self.assertEqual([2, 4, 6, 8, 10, 11, 12], clocks("--type", "UO"))
