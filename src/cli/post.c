@@ -30,8 +30,10 @@ static int check_arguments(const struct cli *cli, struct post_form *form)
     }
     int event = message_event_from_text(bytes_of_text(cli->argv[1]), (uint8_t)type);
     if (event < 0) {
-        return cli_usage(cli, "the event is created, updated, deleted%s or '-' for none, not '%s'",
-                         type == LS_USER ? ", any one byte" : "", cli->argv[1]);
+        return cli_usage(cli, "the event is created, updated%s, not '%s'",
+                         type == LS_USER ? ", deleted, any one byte, or '-' for none"
+                                         : " or deleted (or C, U, D)",
+                         cli->argv[1]);
     }
     form->type = (char)type;
     form->event = (char)event;
@@ -129,9 +131,9 @@ const struct command command_post = {
     .arguments_min = 2,
     .arguments_max = 3,
     .summary = "Post a message and print its clock",
-    .text = "TYPE is user, database or collection; EVENT is created, updated, deleted or '-' for\n"
-            "none (for user: any byte). The letters U, D, C work as well. The payload is JSON.\n"
-            "With '-' each line of standard input is a payload, posted in order.\n\n"
+    .text = "TYPE is user, database or collection; EVENT is created, updated or deleted, and for\n"
+            "user also any byte, or '-' for none. First letters in capitals work as well. The\n"
+            "payload is JSON. With '-' each line of standard input is one, posted in order.\n\n"
             "  lockstep post user - '{\"temperature\":21.5}'\n"
             "  lockstep post --text --to alpha user created 'good morning'\n",
     .run = run_post,

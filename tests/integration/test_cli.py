@@ -72,7 +72,9 @@ class Usage(unittest.TestCase):
         self.refused("letters of O, D, C, U", "read", "--type", "X")
         self.refused("up, leaving or down, not 'gone'", "nodes", "--state", "gone")
         self.refused("the type is user, database", "post", "object", "-", "1")
-        self.refused("the event is created", "post", "database", "moved", "1")
+        self.refused(r"created, updated or deleted \(or C, U, D\), not '-'",
+                     "post", "database", "-", "1")
+        self.refused("any one byte, or '-' for none, not 'xy'", "post", "user", "xy", "1")
         self.refused("the payload is missing", "post", "user", "-")
         self.refused("--text and --cbor exclude", "post", "--text", "--cbor", "f", "user", "-")
         self.refused("--nx and --xx exclude", "put", "a", "b", "--nx", "--xx")
