@@ -67,7 +67,9 @@ def what_keeps_it_from_starting_is_said(given):
     with new_server(given) as server:
         done = run(given, "--store", directory / "x", "--listen", f"127.0.0.1:{server.port}")
         equal(done.returncode, 1, "the exit code on a port in use")
-        assert "address already in use" in done.stderr, done.stderr
+        last = done.stderr.splitlines()[-1]
+        said = f"cannot listen on 127.0.0.1:{server.port}: address already in use"
+        assert last.endswith(said), done.stderr
     for flags, code, part in ((("--listen", "no.such.host.invalid"), 2, "no.such.host.invalid"),
                               (("--listen", "127.0.0.1:99999"), 2, "listen must be"),
                               (("--listen", "[::1"), 2, "listen must be"),
