@@ -314,11 +314,13 @@ class Commands:
         self.out("txn", "put", "a", "1")
         status = self.lines("status")[0]
         if "info" in status:
-            self.assertEqual("1", status["info"]["transactions"]["run"])
-            self.assertEqual("0", status["info"]["transactions"]["open"])
+            self.assertEqual(1, status["info"]["transactions"]["run"])
+            self.assertEqual(0, status["info"]["transactions"]["open"])
+            self.assertEqual("yes", status["info"]["store"]["sync"])
         else:
             self.assertEqual({"open": 0, "versions": 1}, status["transactions"])
-        self.assertRegex(self.out("status"), r"(?m)^transactions +0")
+        self.assertRegex(self.out("status"), r"(?m)^transactions +0 open, ")
+        self.assertRegex(self.out("status"), r"(?m)^disk +\S+ \S+ used of a file of ")
 
     def watch(self, *args, **options):
         return spawn([BUILD.lockstep, "--url", self.url, "watch", *args], stdout=subprocess.PIPE,
