@@ -39,6 +39,7 @@ struct command {
     int arguments_max;
     const char *summary; /* one line */
     const char *text;    /* paragraphs of the help, ending in a newline; may be empty */
+    const char *url;     /* what --url is to it, where that is not what it is to all; "": nothing */
     int (*run)(struct cli *cli);
     struct option_spec options[CLI_OPTIONS_MAX]; /* up to the first without a name */
 };
@@ -97,6 +98,11 @@ int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The sentence of the last failed ls_ function. */
 int cli_fail_ls(void);
 int cli_fail_error(const struct ls_error *error);
+/* The sentence alone; of a payload, what it was refused as. */
+#define CLI_SENTENCE_SIZE 512
+const char *cli_sentence(char out[CLI_SENTENCE_SIZE], const struct ls_error *error);
+/* The same for what the URL names and cannot be opened, with what to do about it. */
+int cli_fail_open(const struct cli *cli, const struct ls_error *error);
 /* What was expected, and where to read more; EXIT_USAGE. `cli` may have no command yet. */
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -132,15 +138,15 @@ void json_close(struct json *json);
 /* Prints the line and makes the object fresh again: EXIT_OK, or EXIT_FAILED with the sentence. */
 int json_print(struct json *json);
 
+/* A clock as the result: alone on its line, or as "clock". */
+int cli_print_clock(const struct cli *cli, uint64_t clock);
+
 /* Bytes for a person, on one line: text where they are UTF-8, with control characters escaped, else
  * hex after "0x". 0 or LS_ENOMEM. */
 int show_bytes(struct buf *out, ls_bytes bytes);
 /* "2026-01-31 09:30:00.123", local time. */
 #define SHOW_TIME_SIZE 32
 void show_time(char out[SHOW_TIME_SIZE], uint64_t timestamp_ns);
-/* A clock as the result: alone on its line, or as "clock". */
-int cli_print_clock(const struct cli *cli, uint64_t clock);
-
 /* "1.5 MiB". */
 #define SHOW_SIZE_SIZE 32
 void show_size(char out[SHOW_SIZE_SIZE], uint64_t bytes);
@@ -158,10 +164,15 @@ int cli_open(const struct cli *cli, enum access access, ls **out);
 
 /* Where the URL is a directory, its path; else NULL. */
 const char *cli_directory(const struct cli *cli);
+/* The same for a command whose first argument may name it instead. */
+const char *cli_directory_argument(const struct cli *cli);
 
 /* Set by SIGINT and SIGTERM after cli_catch_signals. */
 extern volatile int cli_stopped;
 void cli_catch_signals(void);
+/* What a command that follows looks at now and then: whether it was stopped, or nobody can read
+ * what it prints any more. */
+bool cli_is_over(void);
 
 /* All of a file, or of standard input for "-", at most `size_max` bytes. */
 int cli_read_file(const char *path, size_t size_max, struct buf *out);
@@ -176,9 +187,6 @@ extern const struct command command_nodes;
 extern const struct command command_get;
 extern const struct command command_put;
 extern const struct command command_del;
-/* What a command that follows looks at now and then: whether it was stopped, or nobody can read
- * what it prints any more. */
-bool cli_is_over(void);
 extern const struct command command_scan;
 extern const struct command command_clock;
 extern const struct command command_txn;

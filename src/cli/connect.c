@@ -46,7 +46,19 @@ int cli_open(const struct cli *cli, enum access access, ls **out)
     options.user = getenv("LOCKSTEP_USER");
     options.password = getenv("LOCKSTEP_PASSWORD");
     options.client_name = "lockstep-cli";
-    return ls_open(out, cli->url, &options) == 0 ? EXIT_OK : cli_fail_ls();
+    return ls_open(out, cli->url, &options) == 0 ? EXIT_OK : cli_fail_open(cli, ls_last_error());
+}
+
+const char *cli_directory_argument(const struct cli *cli)
+{
+    if (cli->argc == 0) {
+        return cli_directory(cli);
+    }
+    const char *text = cli->argv[0];
+    if (strncmp(text, "lmdb:", 5) == 0) {
+        return text + 5;
+    }
+    return strstr(text, "://") == NULL ? text : NULL;
 }
 
 const char *cli_directory(const struct cli *cli)

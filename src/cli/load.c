@@ -301,7 +301,7 @@ static int report(const struct cli *cli, const struct loader *loader)
 
 static int run_load(struct cli *cli)
 {
-    const char *directory = cli->argc > 0 ? cli->argv[0] : cli_directory(cli);
+    const char *directory = cli_directory_argument(cli);
     char path[PATH_MAX];
     char beside[PATH_MAX];
     struct loader loader = {0};
@@ -324,5 +324,6 @@ const struct command command_load = {
     .summary = "Make a store of a dump on standard input, in a new or empty directory",
     .text = "A dump that was cut or altered is refused, and nothing is left of it.\n\n"
             "  lockstep load /var/lib/lockstep < backup.jsonl\n",
+    .url = "the directory, where DIR is not given; by default $LOCKSTEP_URL",
     .run = run_load,
 };

@@ -53,8 +53,8 @@ int main(int argc, char **argv)
     cli.colour = wants_colour();
 
     int status = run(&cli, argc, argv);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
+    if (fflush(stdout) != 0) {
         return cli_fail("standard output cannot be written: %s", strerror(errno));
     }
-    return status;
+    return ferror(stdout) ? cli_fail("standard output could not be written") : status;
 }

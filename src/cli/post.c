@@ -93,7 +93,7 @@ static int post_all_lines(const struct cli *cli, const struct post_form *form)
     struct post_way way;
     struct ls_error error;
     if (post_way_open(&way, cli, form, &error) != 0) {
-        return cli_fail_error(&error);
+        return cli_fail_open(cli, &error);
     }
     int status = post_lines(cli, form, &way);
     way.close(way.context);

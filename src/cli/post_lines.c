@@ -122,8 +122,8 @@ static int fail_at(const struct lines *lines, size_t refused, const struct ls_er
     for (size_t i = refused + 1; i < batch->count; i++) {
         posted += batch->clocks[i] != 0;
     }
-    (void)cli_fail("line %" PRIu64 ": %s", lines->numbers[refused],
-                   error->text[0] != '\0' ? error->text : ls_strerror(error->code));
+    char text[CLI_SENTENCE_SIZE];
+    (void)cli_fail("line %" PRIu64 ": %s", lines->numbers[refused], cli_sentence(text, error));
     if (error->code == LS_ECONN || error->code == LS_EINTERNAL) {
         return cli_fail("stopped; that line, and up to %zu behind it, may have been posted",
                         batch->count - refused - 1);

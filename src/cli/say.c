@@ -22,9 +22,42 @@ int cli_fail(const char *format, ...)
     return EXIT_FAILED;
 }
 
+const char *cli_sentence(char out[CLI_SENTENCE_SIZE], const struct ls_error *error)
+{
+    const char *text = error->text[0] != '\0' ? error->text : ls_strerror(error->code);
+    const char *what = "";
+    const char *hint = "";
+    if (error->code == LS_EBADJSON) {
+        what = "the payload is refused as JSON: ";
+        hint = "; for plain text give --text";
+    } else if (error->code == LS_EBADCBOR) {
+        what = "the payload is not one CBOR item: ";
+    }
+    snprintf(out, CLI_SENTENCE_SIZE, "%s%s%s", what, text, hint);
+    return out;
+}
+
 int cli_fail_error(const struct ls_error *error)
 {
-    return cli_fail("%s", error->text[0] != '\0' ? error->text : ls_strerror(error->code));
+    char text[CLI_SENTENCE_SIZE];
+    return cli_fail("%s", cli_sentence(text, error));
+}
+
+int cli_fail_open(const struct cli *cli, const struct ls_error *error)
+{
+    char text[CLI_SENTENCE_SIZE];
+    const char *hint = "";
+    static const char *const known[] = {"lockstep://", "lmdb:", "mem:"};
+    bool understood = false;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        understood |= strncmp(cli->url, known[i], strlen(known[i])) == 0;
+    }
+    if (error->code == LS_ECONN) {
+        hint = "; is lockstepd running there? --url, or LOCKSTEP_URL, names another place";
+    } else if (!understood && strchr(cli->url, ':') != NULL) {
+        hint = "; a server is lockstep://HOST[:PORT]";
+    }
+    return cli_fail("%s%s", cli_sentence(text, error), hint);
 }
 
 int cli_fail_ls(void)
@@ -140,6 +173,19 @@ int json_print(struct json *json)
     return failed ? cli_fail("%s", ls_strerror(LS_ENOMEM)) : EXIT_OK;
 }
 
+int cli_print_clock(const struct cli *cli, uint64_t clock)
+{
+    if (!cli->json) {
+        printf("%" PRIu64 "\n", clock);
+        return EXIT_OK;
+    }
+    struct json json = {0};
+    json_number(&json, "clock", clock);
+    int status = json_print(&json);
+    buf_free(&json.text);
+    return status;
+}
+
 /* ---- for people ---- */
 
 static int show_hex(struct buf *out, ls_bytes bytes)
@@ -171,19 +217,6 @@ static int show_character(struct buf *out, const uint8_t *at, size_t size)
         return buf_printf(out, "\\u%04x", at[1]);
     }
     return buf_append(out, at, size);
-}
-
-int cli_print_clock(const struct cli *cli, uint64_t clock)
-{
-    if (!cli->json) {
-        printf("%" PRIu64 "\n", clock);
-        return EXIT_OK;
-    }
-    struct json json = {0};
-    json_number(&json, "clock", clock);
-    int status = json_print(&json);
-    buf_free(&json.text);
-    return status;
 }
 
 int show_bytes(struct buf *out, ls_bytes bytes)

@@ -91,6 +91,7 @@ class Usage(unittest.TestCase):
         self.refused("with --hex a key", "get", "--hex", "0")
         self.refused("takes a data directory", "check", "--url", "lockstep://127.0.0.1:1")
         self.refused("takes a data directory", "dump", "--url", "lockstep://127.0.0.1:1")
+        self.refused("takes a data directory", "dump", "lockstep://127.0.0.1:1")
         self.refused("new or empty directory", "load", "--url", "lockstep://127.0.0.1:1")
 
     def test_every_command_has_its_help(self):
@@ -102,6 +103,27 @@ class Usage(unittest.TestCase):
                 self.assertEqual(out("help", name[1]), out(name[1], "--help"))
         self.assertEqual(overview, out("--help"))
         self.assertRegex(out("--version"), r"^lockstep \d+\.\d+\.\d+$")
+
+    def test_help_says_what_the_url_is_to_the_command(self):
+        self.assertIn("with --live", re.search(r"--url(.*)--json", out("help", "model"), re.S)[1])
+        self.assertIn("where DIR is not given", out("help", "check"))
+        self.assertNotIn("--url", out("help", "key"))
+
+    def test_what_a_url_may_be_is_said(self):
+        for url in ("redis://127.0.0.1", "127.0.0.1:7411"):
+            self.assertIn("a server is lockstep://HOST", run("clock", url=url, code=1).stderr)
+        self.assertIn("is lockstepd running there?",
+                      run("clock", url="lockstep://127.0.0.1:1", code=1).stderr)
+
+    def test_output_that_cannot_be_written_is_a_failure(self):
+        for words in (["clock"], ["txn", "-"]):
+            with open("/dev/full", "w", encoding="ascii") as full:
+                done = subprocess.run([BUILD.lockstep, "--url", scratch("cli") / "new", *words],
+                                      stdout=full, input="begin will a\n", text=True,
+                                      stderr=subprocess.PIPE, timeout=60, check=False,
+                                      env=ENVIRONMENT)
+            self.assertEqual(1, done.returncode)
+            self.assertNotIn("Resource temporarily", done.stderr)
 
     def test_the_manual_names_every_command_and_option(self):
         manual = (pathlib.Path(__file__).parents[2] / "man/lockstep.1").read_text()
@@ -194,30 +216,6 @@ class Commands:
         self.assertIn("line 1: ", self.run_here("post", "user", "-", "-", "--to", "bad\nhost",
                                                 stdin="1\n", code=1).stderr)
 
-    def test_the_lines_of_a_slow_writer_go_at_once(self):
-        post = spawn([BUILD.lockstep, "--url", self.url, "post", "user", "-", "-"],
-                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for n in range(1, 5):
-            post.stdin.write(f"{n}\n")
-            post.stdin.flush()
-            self.assertEqual(n, int(post.stdout.readline()))
-        post.communicate()
-        self.assertEqual(0, post.returncode)
-
-    def test_a_refused_post_says_where(self):
-        self.assertRegex(self.run_here("post", "user", "-", '{"a":', code=1).stderr, "^lockstep: ")
-        self.run_here("post", "user", "-", "--cbor", self.file(b"\xff"), code=1)
-        self.run_here("post", "user", "-", "--cbor", "/nonexistent", code=1)
-        self.assertEqual([], self.lines("read"))
-
-    def test_reads_are_filtered_and_limited(self):
-        for n in range(10):
-            self.out("post", "user" if n % 2 else "database", "created", n,
-                     *(["--to", "beta"] if n == 4 else []))
-        self.out("put", "k/a", "1")
-        self.out("put", "other", "1")
-        clocks = lambda *args: [m["clock"] for m in self.lines("read", *args)]  # noqa: E731
-        self.assertEqual(list(range(1, 13)), clocks())
     def test_a_line_without_an_end_is_refused(self):
         post = spawn([BUILD.lockstep, "--url", self.url, "post", "user", "-", "-", "--text"],
                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -232,6 +230,31 @@ class Commands:
         post.stderr.close()
         self.assertEqual(1, post.wait(timeout=20))
 
+    def test_the_lines_of_a_slow_writer_go_at_once(self):
+        post = spawn([BUILD.lockstep, "--url", self.url, "post", "user", "-", "-"],
+                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for n in range(1, 5):
+            post.stdin.write(f"{n}\n")
+            post.stdin.flush()
+            self.assertEqual(n, int(post.stdout.readline()))
+        post.communicate()
+        self.assertEqual(0, post.returncode)
+
+    def test_a_refused_post_says_where(self):
+        self.assertRegex(self.run_here("post", "user", "-", '{"a":', code=1).stderr,
+                         "^lockstep: the payload is refused as JSON")
+        self.run_here("post", "user", "-", "--cbor", self.file(b"\xff"), code=1)
+        self.run_here("post", "user", "-", "--cbor", "/nonexistent", code=1)
+        self.assertEqual([], self.lines("read"))
+
+    def test_reads_are_filtered_and_limited(self):
+        for n in range(10):
+            self.out("post", "user" if n % 2 else "database", "created", n,
+                     *(["--to", "beta"] if n == 4 else []))
+        self.out("put", "k/a", "1")
+        self.out("put", "other", "1")
+        clocks = lambda *args: [m["clock"] for m in self.lines("read", *args)]  # noqa: E731
+        self.assertEqual(list(range(1, 13)), clocks())
         self.assertEqual([5, 6, 7], clocks("5", "--count", "3"))
         self.assertEqual([2, 4, 6, 8, 10], clocks("-", "--type", "user"))
         self.assertEqual([2, 4, 6, 8, 10, 11, 12], clocks("--type", "UO"))
@@ -337,6 +360,14 @@ class Commands:
             rest, errors = watch.communicate(timeout=20)
         self.assertEqual((0, "", ""), (watch.returncode, rest, errors))
 
+    def test_a_watch_ends_when_its_reader_is_gone(self):
+        self.out("post", "user", "-", "1")
+        watch = self.watch("-")
+        watch.stdout.readline()
+        watch.stdout.close()
+        self.assertEqual(0, watch.wait(timeout=20))
+        watch.stderr.close()
+
     def test_a_watch_ends_by_itself_after_count(self):
         self.out("post", "user", "-", "-", stdin="1\n2\n3\n4\n")
         self.assertEqual([2, 3], [m["object"] for m in self.lines("watch", 2, "--count", 2)])
@@ -378,14 +409,6 @@ class OnDirectory(Commands, unittest.TestCase):
         watch = self.watch("-", "--count", "40", "--json")
         posts = [spawn([BUILD.lockstep, "--url", self.url, "post", "user", "-", "-"],
                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    def test_a_watch_ends_when_its_reader_is_gone(self):
-        self.out("post", "user", "-", "1")
-        watch = self.watch("-")
-        watch.stdout.readline()
-        watch.stdout.close()
-        self.assertEqual(0, watch.wait(timeout=20))
-        watch.stderr.close()
-
         clocks = []
         for post in posts:
             clocks += post.communicate("1\n" * 10, timeout=60)[0].split()
@@ -556,6 +579,7 @@ class Files(unittest.TestCase):
     def test_a_whole_directory_is_ok(self):
         self.assertRegex(out("check", self.directory), r"^ok: \d+ messages, 1 nodes, 3 objects, ")
         self.assertEqual(out("check", self.directory), out("check", url=f"lmdb:{self.directory}"))
+        self.assertEqual(out("check", self.directory), out("check", f"lmdb:{self.directory}"))
         result = lines("check", self.directory)[0]
         self.assertEqual((True, 0), (result["ok"], result["faults"]))
 
