@@ -49,7 +49,8 @@ extern const struct command *const cli_commands[]; /* NULL-terminated, in the or
 /* One invocation. */
 struct cli {
     const char *url;
-    bool url_given; /* with --url, not only from the environment */
+    const char *place; /* the URL without its secrets, to be shown */
+    bool url_given;    /* with --url, not only from the environment */
     bool json;
     bool colour; /* standard output is a terminal that may be coloured */
     bool help;

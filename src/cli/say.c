@@ -52,6 +52,10 @@ int cli_fail_open(const struct cli *cli, const struct ls_error *error)
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         understood |= strncmp(cli->url, known[i], strlen(known[i])) == 0;
     }
+    if (error->code == LS_ENOAUTH) {
+        return cli_fail("the server asks for a password: set LOCKSTEP_PASSWORD, or put it into the "
+                        "URL as lockstep://USER:PASSWORD@HOST");
+    }
     if (error->code == LS_ECONN) {
         hint = "; is lockstepd running there? --url, or LOCKSTEP_URL, names another place";
     } else if (!understood && strchr(cli->url, ':') != NULL) {

@@ -140,7 +140,10 @@ static int ask_server(const struct cli *cli, struct status *status)
     ls_bytes argv[1] = {bytes_of_text("INFO")};
     const struct resp_value *reply;
     int rc = endpoint_parse(&endpoint, cli->url, &error);
-    rc = rc != 0 ? rc : talk_open(&status->talk, &endpoint, &error);
+    if (rc == 0) {
+        rc = talk_open(&status->talk, &endpoint, &error);
+        endpoint_free(&endpoint);
+    }
     if (rc != 0) {
         return cli_fail_error(&error);
     }
@@ -300,7 +303,7 @@ static int tell_text(const struct cli *cli, const struct status *status)
     char other[SHOW_SIZE_SIZE];
     const ls_box_info *box = &status->box;
     row(cli, status->has_info ? "server" : "store");
-    printf("%s%s%s\n", cli_colour(cli, COLOUR_BOLD), cli->url, cli_colour(cli, COLOUR_NONE));
+    printf("%s%s%s\n", cli_colour(cli, COLOUR_BOLD), cli->place, cli_colour(cli, COLOUR_NONE));
     row(cli, "clock");
     printf("%" PRIu64 "\n", status->clock);
     row(cli, "box");
@@ -382,7 +385,7 @@ static void info_json(struct json *json, ls_bytes info)
 static int tell_json(const struct cli *cli, const struct status *status)
 {
     struct json json = {0};
-    json_text(&json, "url", cli->url);
+    json_text(&json, "url", cli->place);
     json_number(&json, "clock", status->clock);
     json_open(&json, "box");
     json_number(&json, "oldest", status->box.oldest);

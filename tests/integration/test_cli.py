@@ -472,6 +472,19 @@ class OnServer(Commands, unittest.TestCase):
         again = Server(BUILD, self.directory, "--listen", f"127.0.0.1:{port}")
         with again:
             self.out("post", "user", "-", "-", stdin="3\n4\n")
+    def test_a_password_in_the_url_opens_and_is_never_shown(self):
+        with self.server.client() as client:
+            client.must("CONFIG", "SET", "password", "s3cret")
+        self.assertIn("set LOCKSTEP_PASSWORD", self.run_here("clock", code=1).stderr)
+        secured = self.url.replace("://", "://default:s3cret@")
+        self.assertNotEqual(self.url, secured)
+        for words in (["clock"], ["status"], ["status", "--json"], ["post", "user", "-", "-"],
+                      ["bench", "--requests", "10"], ["bench", "--requests", "10", "--json"],
+                      ["report", "--out", "-"]):
+            done = run(*words, url=secured, stdin="1\n")
+            self.assertNotEqual("", done.stdout)
+            self.assertNotIn("s3cret", done.stdout + done.stderr)
+
             rest = [json.loads(watch.stdout.readline())["object"] for _ in range(3)]
             self.assertEqual(0, watch.wait(60))
             watch.communicate()
