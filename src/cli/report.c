@@ -102,7 +102,7 @@ static int read_messages(struct reporting *reporting, ls *handle)
     while (status == EXIT_OK && got > 0 && next <= end && !cli_stopped) {
         ls_messages *list;
         if (ls_read(handle, next, NULL, READ_COUNT, 0, &list) != 0) {
-            return cli_fail_ls();
+            return cli_fail_read("report --from", next);
         }
         got = ls_messages_count(list);
         status = take_list(reporting, list);

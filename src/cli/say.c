@@ -69,6 +69,18 @@ int cli_fail_ls(void)
     return cli_fail_error(ls_last_error());
 }
 
+int cli_fail_read(const char *command, uint64_t from)
+{
+    const ls_error *error = ls_last_error();
+    uint64_t oldest = error->number;
+    if (error->code != LS_ECOMPACTED || oldest <= from) {
+        return cli_fail_ls();
+    }
+    return cli_fail("messages from %" PRIu64 " to %" PRIu64
+                    " were discarded; the oldest kept is read with 'lockstep %s %" PRIu64 "'",
+                    from, oldest - 1, command, oldest);
+}
+
 int cli_usage(const struct cli *cli, const char *format, ...)
 {
     va_list arguments;

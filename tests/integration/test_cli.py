@@ -468,6 +468,8 @@ class OnServer(Commands, unittest.TestCase):
         self.out("post", "user", "-", "-", stdin="1\n2\n")
         self.assertEqual(1, json.loads(watch.stdout.readline())["object"])
         port = self.server.port
+        self.assertIn("lockstep report --from 6",
+                      self.run_here("report", "--from", "2", code=1).stderr)
         self.server.kill()
         again = Server(BUILD, self.directory, "--listen", f"127.0.0.1:{port}")
         with again:
