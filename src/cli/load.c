@@ -165,9 +165,11 @@ static int read_all(struct loader *loader)
     while (rc == 0 && (size = getline(&line, &capacity, stdin)) >= 0) {
         rc = read_line(loader, bytes_of(line, (size_t)size));
     }
+    int saved = errno;
     free(line);
-    if (rc == 0 && ferror(stdin)) {
-        rc = error_set(&loader->error, LS_EIO, 0, "standard input cannot be read");
+    if (rc == 0 && !feof(stdin)) {
+        rc = error_set(&loader->error, LS_EIO, 0, "standard input cannot be read: %s",
+                       strerror(saved));
     } else if (rc == 0 && !loader->ended) {
         rc = error_set(&loader->error, LS_EINVAL, 0,
                        "the dump was cut off after line %" PRIu64 ": its end is missing",

@@ -620,6 +620,15 @@ class Files(unittest.TestCase):
 
     def test_garbage_in_the_file_never_ends_in_anything_but_0_or_1(self):
         data = (self.directory / "data.mdb").read_bytes()
+    def test_input_that_cannot_be_read_is_a_failure(self):
+        unreadable = os.open("/", os.O_RDONLY)
+        done = subprocess.run([BUILD.lockstep, "--url", self.directory, "txn", "-"],
+                              stdin=unreadable, capture_output=True, text=True, timeout=60,
+                              check=False, env=ENVIRONMENT)
+        os.close(unreadable)
+        self.assertEqual((1, "lockstep: standard input cannot be read: Is a directory\n"),
+                         (done.returncode, done.stderr))
+
         chance = random.Random(2)
         found = 0
         for _ in range(60):
