@@ -234,7 +234,7 @@ static const struct {
     {"Transactions",
      "transactions",
      {{"open", KIND_TEXT, " open, "},
-      {"waiting", KIND_TEXT, " commands waiting, "},
+      {"waiting", KIND_TEXT, " waiting for them, "},
       {"expired", KIND_TEXT, " expired, "},
       {"released", KIND_TEXT, " released"}}},
     {"Store", "store", {{"store", KIND_TEXT, ""}}},

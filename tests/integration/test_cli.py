@@ -718,6 +718,22 @@ class Examples(unittest.TestCase):
         second = self.start("react.sh", state, "1").communicate(timeout=60)[0]
         self.assertEqual(["doing 4: 40"], second.splitlines())
 
+    def test_reacting_begins_with_the_oldest_message_kept(self):
+        with Server(BUILD, self.directory) as server, server.client() as client:
+            for n in (10, 20, 30):
+                client.must("MSG.POST", "user", "-", "JSON", str(n))
+            client.must("MSG.TRIM", "BEFORE", "2")
+        first = self.start("react.sh", self.room / "state", "1").communicate(timeout=60)[0]
+        self.assertEqual(["doing 2: 20"], first.splitlines())
+
+    def test_an_example_without_arguments_says_how_it_is_called(self):
+        for name in ("backup.sh", "bank.sh", "lock.sh", "react.sh"):
+            script = pathlib.Path(__file__).parents[2] / "examples" / name
+            done = subprocess.run(["sh", script], capture_output=True, text=True, timeout=60,
+                                  check=False)
+            self.assertEqual(2, done.returncode)
+            self.assertRegex(done.stderr, rf"{name} [A-Za-z]")
+
 
 if __name__ == "__main__":
     signal.alarm(280)  # what waits for ever is a failure
