@@ -104,8 +104,8 @@ int cli_fail_error(const struct ls_error *error);
 const char *cli_sentence(char out[CLI_SENTENCE_SIZE], const struct ls_error *error);
 /* The same for what the URL names and cannot be opened, with what to do about it. */
 int cli_fail_open(const struct cli *cli, const struct ls_error *error);
-/* The same of a read from a clock on. What was discarded is named, and the command that reads what is
- * kept, whose last argument is a clock. */
+/* The same of a read from a clock on. What was discarded is named, and the command that reads what
+ * is kept, whose last argument is a clock. */
 int cli_fail_read(const char *command, uint64_t from);
 /* What was expected, and where to read more; EXIT_USAGE. `cli` may have no command yet. */
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -206,8 +206,8 @@ enum kind { KIND_TEXT, KIND_SIZE, KIND_TIME };
 
 #define SHOWN_MAX 4
 
-/* What is shown of INFO, a line each, where the server says it: values, each with what stands behind
- * it. */
+/* What is shown of INFO, a line each, where the server says it: values, each with what stands
+ * behind it. */
 static const struct {
     const char *section;
     const char *label;

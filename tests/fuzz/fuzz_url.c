@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * URLs of servers, as the library and the command-line tool take them apart. What is refused
- * changes nothing; what the library takes, put together again, says the same; and the tool reads the
- * same from it.
+ * changes nothing; what the library takes, put together again, says the same; and the tool reads
+ * the same from it.
  */
 #include <stdint.h>
 #include <string.h>
