@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/talk.h"
 
 volatile int cli_stopped;
 
@@ -43,8 +44,7 @@ int cli_open(const struct cli *cli, enum access access, ls **out)
     ls_options options = LS_OPTIONS_INIT;
     options.no_create = access != ACCESS_CHANGE;
     options.read_only = access == ACCESS_READ;
-    options.user = getenv("LOCKSTEP_USER");
-    options.password = getenv("LOCKSTEP_PASSWORD");
+    talk_credentials(&options, cli->url);
     options.client_name = "lockstep-cli";
     return ls_open(out, cli->url, &options) == 0 ? EXIT_OK : cli_fail_open(cli, ls_last_error());
 }

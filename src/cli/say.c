@@ -58,6 +58,8 @@ int cli_fail_open(const struct cli *cli, const struct ls_error *error)
     }
     if (error->code == LS_ECONN) {
         hint = "; is lockstepd running there? --url, or LOCKSTEP_URL, names another place";
+    } else if (error->code == LS_EWRONGPASS) {
+        hint = " They are taken from the URL, else from LOCKSTEP_USER and LOCKSTEP_PASSWORD.";
     } else if (!understood && strchr(cli->url, ':') != NULL) {
         hint = "; a server is lockstep://HOST[:PORT]";
     }

@@ -49,11 +49,18 @@ static int parse_redis(struct endpoint *out, const char *address, struct ls_erro
     return rc;
 }
 
+void talk_credentials(ls_options *options, const char *url)
+{
+    if (strchr(url, '@') == NULL) {
+        options->user = getenv("LOCKSTEP_USER");
+        options->password = getenv("LOCKSTEP_PASSWORD");
+    }
+}
+
 int endpoint_parse(struct endpoint *out, const char *url, struct ls_error *error)
 {
     ls_options options = LS_OPTIONS_INIT;
-    options.user = getenv("LOCKSTEP_USER");
-    options.password = getenv("LOCKSTEP_PASSWORD");
+    talk_credentials(&options, url);
     *out = (struct endpoint){.redis = strncmp(url, "redis://", 8) == 0};
     if (out->redis) {
         return parse_redis(out, url + 8, error);

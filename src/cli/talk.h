@@ -10,8 +10,11 @@
 #include "lockstep.h"
 #include "resp/reply.h"
 
-/* What a lockstep:// or redis:// URL says, and of a lockstep:// one also $LOCKSTEP_USER and
- * $LOCKSTEP_PASSWORD. */
+/* User and password of the environment, for a URL that has none. */
+void talk_credentials(ls_options *options, const char *url);
+
+/* What a lockstep:// or redis:// URL says; to a lockstep:// one the environment may add user and
+ * password. */
 struct endpoint {
     bool redis;
     struct peer peer;

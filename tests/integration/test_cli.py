@@ -484,6 +484,11 @@ class OnServer(Commands, unittest.TestCase):
             done = run(*words, url=secured, stdin="1\n")
             self.assertNotEqual("", done.stdout)
             self.assertNotIn("s3cret", done.stdout + done.stderr)
+        for url, password in ((secured, "another"), (self.url, "s3cret")):
+            for words in ("clock", "status"):
+                subprocess.run([BUILD.lockstep, "--url", url, words], timeout=60, check=True,
+                               stdout=subprocess.DEVNULL,
+                               env={**ENVIRONMENT, "LOCKSTEP_PASSWORD": password})
 
     def test_a_server_that_is_not_there(self):
         self.server.kill()
