@@ -3,6 +3,7 @@
 #
 # The copy is the store at one clock. It opens like any other directory.
 set -eu
+: "${2:?backup.sh DIR COPY}"
 dump=$(mktemp)
 trap 'rm -f "$dump"' EXIT
 

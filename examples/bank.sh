@@ -33,8 +33,8 @@ move() {
     echo "moved $3 at $timestamp"
 }
 
-command=$1
-shift
+command=${1:-}
+[ $# = 0 ] || shift
 case $command in
 open) lockstep txn incrby "account/$1" "$2" >/dev/null ;;
 move) move "account/$1" "account/$2" "$3" ;;

@@ -5,7 +5,7 @@
 # the watch begins right after the clock at which the lock was still to be tried. The lock stays
 # when this process is killed; a program that must not leave one behind joins as a node and owns it.
 set -eu
-key=lock/$1
+key=lock/${1:?lock.sh NAME COMMAND [ARGUMENT ...]}
 shift
 
 clock=$(lockstep clock)

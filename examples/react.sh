@@ -4,10 +4,11 @@
 # The state file keeps the clock of the last message that was done. Killed at any moment and started
 # again, it skips nothing, and does at most the one message again that was under way.
 set -eu
-state=$1
-last=$(cat "$state" 2>/dev/null || echo 0)
+state=${1:?react.sh STATE-FILE COUNT}
+from=- # at first from the oldest message that is kept
+[ ! -s "$state" ] || from=$(($(cat "$state") + 1))
 
-lockstep watch "$((last + 1))" --type user --count "$2" --json |
+lockstep watch "$from" --type user --count "$2" --json |
     while read -r message; do
         clock=${message#*'"clock":'}
         clock=${clock%%,*}

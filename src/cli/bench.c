@@ -92,7 +92,7 @@ static int report_json(const struct bench *bench, const struct bench_result *res
 {
     const struct bench_plan *plan = &bench->plan;
     struct json json = {0};
-    json_text(&json, "url", bench->cli->url);
+    json_text(&json, "url", bench->cli->place);
     json_text(&json, "command", bench->command);
     json_number(&json, "connections", plan->connections);
     json_number(&json, "pipeline", plan->pipeline);
@@ -127,7 +127,7 @@ static void report_text(const struct bench *bench, const struct bench_result *re
     const char *bold = cli_colour(cli, COLOUR_BOLD);
     const char *plain = cli_colour(cli, COLOUR_NONE);
     printf("%s%s%s\n", bold, bench->command, plain);
-    printf("%s, %u connection%s, pipeline %u, %" PRIu64 " bytes", cli->url, plan->connections,
+    printf("%s, %u connection%s, pipeline %u, %" PRIu64 " bytes", cli->place, plan->connections,
            plan->connections == 1 ? "" : "s", plan->pipeline, bench->size);
     if (plan->threads > 1) {
         printf(", %u threads", plan->threads);
@@ -185,6 +185,7 @@ static int run_bench(struct cli *cli)
         }
         free(result);
     }
+    endpoint_free(&bench.plan.endpoint);
     buf_free(&bench.plan.command.bytes);
     return status;
 }

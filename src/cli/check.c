@@ -204,7 +204,7 @@ static int wait_for(pid_t child, int *status)
 
 static int run_check(struct cli *cli)
 {
-    const char *directory = cli->argc > 0 ? cli->argv[0] : cli_directory(cli);
+    const char *directory = cli_directory_argument(cli);
     if (directory == NULL) {
         return cli_usage(cli, "'check' takes a data directory; a server's is checked on its "
                               "machine, while it runs");
@@ -247,5 +247,6 @@ const struct command command_check = {
         "Changes nothing, but like every opening finishes what a crash interrupted; can run while\n"
         "the directory is in use. Names the place of each fault; exit status 1 where there is\n"
         "one.\n",
+    .url = "the directory, where DIR is not given; by default $LOCKSTEP_URL",
     .run = run_check,
 };

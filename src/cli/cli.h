@@ -16,6 +16,9 @@
 
 #define CLI_DEFAULT_URL "lockstep://127.0.0.1:7411"
 
+/* What is read of a file, or as one line: the store says what is too big; this is far above. */
+#define CLI_INPUT_MAX ((size_t)64 << 20)
+
 #define CLI_OPTIONS_MAX   16
 #define CLI_ARGUMENTS_MAX 64
 
@@ -36,6 +39,7 @@ struct command {
     int arguments_max;
     const char *summary; /* one line */
     const char *text;    /* paragraphs of the help, ending in a newline; may be empty */
+    const char *url;     /* what --url is to it, where that is not what it is to all; "": nothing */
     int (*run)(struct cli *cli);
     struct option_spec options[CLI_OPTIONS_MAX]; /* up to the first without a name */
 };
@@ -45,7 +49,8 @@ extern const struct command *const cli_commands[]; /* NULL-terminated, in the or
 /* One invocation. */
 struct cli {
     const char *url;
-    bool url_given; /* with --url, not only from the environment */
+    const char *place; /* the URL without its secrets, to be shown */
+    bool url_given;    /* with --url, not only from the environment */
     bool json;
     bool colour; /* standard output is a terminal that may be coloured */
     bool help;
@@ -94,6 +99,14 @@ int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The sentence of the last failed ls_ function. */
 int cli_fail_ls(void);
 int cli_fail_error(const struct ls_error *error);
+/* The sentence alone; of a payload, what it was refused as. */
+#define CLI_SENTENCE_SIZE 512
+const char *cli_sentence(char out[CLI_SENTENCE_SIZE], const struct ls_error *error);
+/* The same for what the URL names and cannot be opened, with what to do about it. */
+int cli_fail_open(const struct cli *cli, const struct ls_error *error);
+/* The same of a read from a clock on. What was discarded is named, and the command that reads what
+ * is kept, whose last argument is a clock. */
+int cli_fail_read(const char *command, uint64_t from);
 /* What was expected, and where to read more; EXIT_USAGE. `cli` may have no command yet. */
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -129,6 +142,9 @@ void json_close(struct json *json);
 /* Prints the line and makes the object fresh again: EXIT_OK, or EXIT_FAILED with the sentence. */
 int json_print(struct json *json);
 
+/* A clock as the result: alone on its line, or as "clock". */
+int cli_print_clock(const struct cli *cli, uint64_t clock);
+
 /* Bytes for a person, on one line: text where they are UTF-8, with control characters escaped, else
  * hex after "0x". 0 or LS_ENOMEM. */
 int show_bytes(struct buf *out, ls_bytes bytes);
@@ -152,10 +168,15 @@ int cli_open(const struct cli *cli, enum access access, ls **out);
 
 /* Where the URL is a directory, its path; else NULL. */
 const char *cli_directory(const struct cli *cli);
+/* The same for a command whose first argument may name it instead. */
+const char *cli_directory_argument(const struct cli *cli);
 
-/* Set by SIGINT and SIGTERM after cli_catch_signals; a command that follows looks at it. */
+/* Set by SIGINT and SIGTERM after cli_catch_signals. */
 extern volatile int cli_stopped;
 void cli_catch_signals(void);
+/* What a command that follows looks at now and then: whether it was stopped, or nobody can read
+ * what it prints any more. */
+bool cli_is_over(void);
 
 /* All of a file, or of standard input for "-", at most `size_max` bytes. */
 int cli_read_file(const char *path, size_t size_max, struct buf *out);

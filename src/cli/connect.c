@@ -2,12 +2,14 @@
 /* Opening what the URL names, files, and the signals that end a command that follows. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/talk.h"
 
 volatile int cli_stopped;
 
@@ -25,15 +27,38 @@ void cli_catch_signals(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
+/* Of a pipe whose reading end is closed; a plain file or a terminal never says so. */
+static bool reader_is_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    return poll(&out, 1, 0) > 0 && (out.revents & POLLERR) != 0;
+}
+
+bool cli_is_over(void)
+{
+    return cli_stopped || ferror(stdout) || reader_is_gone();
+}
+
 int cli_open(const struct cli *cli, enum access access, ls **out)
 {
     ls_options options = LS_OPTIONS_INIT;
     options.no_create = access != ACCESS_CHANGE;
     options.read_only = access == ACCESS_READ;
-    options.user = getenv("LOCKSTEP_USER");
-    options.password = getenv("LOCKSTEP_PASSWORD");
+    talk_credentials(&options, cli->url);
     options.client_name = "lockstep-cli";
-    return ls_open(out, cli->url, &options) == 0 ? EXIT_OK : cli_fail_ls();
+    return ls_open(out, cli->url, &options) == 0 ? EXIT_OK : cli_fail_open(cli, ls_last_error());
+}
+
+const char *cli_directory_argument(const struct cli *cli)
+{
+    if (cli->argc == 0) {
+        return cli_directory(cli);
+    }
+    const char *text = cli->argv[0];
+    if (strncmp(text, "lmdb:", 5) == 0) {
+        return text + 5;
+    }
+    return strstr(text, "://") == NULL ? text : NULL;
 }
 
 const char *cli_directory(const struct cli *cli)

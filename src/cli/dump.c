@@ -77,7 +77,7 @@ static int dump_all(struct dumper *dumper, struct reading *reading, struct ls_er
 
 static int run_dump(struct cli *cli)
 {
-    const char *directory = cli->argc > 0 ? cli->argv[0] : cli_directory(cli);
+    const char *directory = cli_directory_argument(cli);
     struct dumper dumper = {0};
     struct store_options options = {.read_only = true};
     struct ls_error error;
@@ -109,5 +109,6 @@ const struct command command_dump = {
     .summary = "Write the whole store as JSON lines, consistent at one clock",
     .text = "Can run while the directory is in use. 'lockstep load' makes the same store of it.\n\n"
             "  lockstep dump /var/lib/lockstep > backup.jsonl\n",
+    .url = "the directory, where DIR is not given; by default $LOCKSTEP_URL",
     .run = run_dump,
 };

@@ -3,7 +3,6 @@
  * lockstep read and lockstep watch: the box from a clock on, to its end or for ever. Nothing is
  * skipped in silence: where messages were discarded before they were read, both say so and fail.
  */
-#include <inttypes.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -97,21 +96,6 @@ static int parse_selection(const struct cli *cli, struct selection *selection)
     return status;
 }
 
-static int fail_compacted(const char *command, uint64_t from)
-{
-    const ls_error *error = ls_last_error();
-    if (error->code != LS_ECOMPACTED) {
-        return cli_fail_ls();
-    }
-    uint64_t oldest = error->number;
-    if (oldest > from) {
-        return cli_fail("messages from %" PRIu64 " to %" PRIu64
-                        " were discarded; the oldest kept is read with 'lockstep %s %" PRIu64 "'",
-                        from, oldest - 1, command, oldest);
-    }
-    return cli_fail_ls();
-}
-
 /* ---- read ---- */
 
 static int print_list(struct message_printer *printer, const ls_messages *list,
@@ -148,7 +132,7 @@ static int read_all(const struct cli *cli, ls *handle, struct selection *selecti
         ls_messages *list;
         size_t max = selection->count < READ_COUNT ? (size_t)selection->count : READ_COUNT;
         if (ls_read(handle, selection->from, &selection->filter, max, 0, &list) != 0) {
-            status = fail_compacted("read", selection->from);
+            status = cli_fail_read("read", selection->from);
             break;
         }
         got = ls_messages_count(list);
@@ -184,7 +168,7 @@ static int run_read(struct cli *cli)
 
 /* ---- watch ---- */
 
-/* The next message; what was printed is flushed before it waits. LS_ETIMEOUT after a signal. */
+/* The next message; what was printed is flushed before it waits. LS_ETIMEOUT where it is over. */
 static int next_message(ls_watch *watch, ls_message *message)
 {
     int rc = ls_watch_next(watch, 0, message);
@@ -192,7 +176,7 @@ static int next_message(ls_watch *watch, ls_message *message)
         return rc;
     }
     fflush(stdout);
-    while (rc == LS_ETIMEOUT && !cli_stopped && !ferror(stdout)) {
+    while (rc == LS_ETIMEOUT && !cli_is_over()) {
         rc = ls_watch_next(watch, WAIT_MS, message);
     }
     return rc;
@@ -206,10 +190,10 @@ static int follow(const struct cli *cli, ls_watch *watch, uint64_t from, uint64_
         ls_message message;
         int rc = next_message(watch, &message);
         if (rc == LS_ETIMEOUT) {
-            continue;
+            break;
         }
         if (rc != 0) {
-            status = fail_compacted("watch", from);
+            status = cli_fail_read("watch", from);
             break;
         }
         status = message_print(&printer, &message);
@@ -236,7 +220,7 @@ static int run_watch(struct cli *cli)
         return status;
     }
     if (ls_watch_open(handle, selection.from, &selection.filter, &watch, &start) != 0) {
-        status = fail_compacted("watch", selection.from);
+        status = cli_fail_read("watch", selection.from);
     } else {
         status = follow(cli, watch, start, selection.count);
         ls_watch_close(watch);
@@ -274,7 +258,8 @@ const struct command command_watch = {
     .arguments_max = 1,
     .summary = "Print messages as they are posted, like tail -f",
     .text = "FROM is the clock to begin at, '-' for the oldest kept, or '$' for after the newest,\n"
-            "the default. Goes on after a lost connection where it stopped. Ends with Ctrl-C.\n",
+            "the default. Goes on after a lost connection where it stopped. Ends with Ctrl-C,\n"
+            "or when nobody reads its output any more.\n",
     .run = run_watch,
     .options = SELECTION_OPTIONS,
 };

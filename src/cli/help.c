@@ -4,13 +4,9 @@
 
 #include "cli/cli.h"
 
-static const struct option_spec shared_options[] = {
-    {"url", "URL",
-     "a directory (lmdb:DIR, or a bare path) or a server (lockstep://HOST[:PORT]); by default "
-     "$LOCKSTEP_URL, else " CLI_DEFAULT_URL},
-    {"json", NULL, "one JSON object a line instead of text"},
-    {"help", NULL, "this help"},
-};
+#define URL_HELP                                                                               \
+    "a directory (lmdb:DIR, or a bare path) or a server (lockstep://HOST[:PORT]); by default " \
+    "$LOCKSTEP_URL, else " CLI_DEFAULT_URL
 
 #define WIDTH          80
 #define OPTION_COLUMN  24
@@ -50,10 +46,16 @@ static void print_option(const struct option_spec *option)
                   OPTION_COLUMN, option->help);
 }
 
-static void print_shared_options(void)
+/* Those of every command; an empty `url` leaves that one out. */
+static void print_shared_options(const char *url)
 {
-    for (size_t i = 0; i < sizeof(shared_options) / sizeof(shared_options[0]); i++) {
-        print_option(&shared_options[i]);
+    const struct option_spec options[] = {
+        {"url", "URL", url},
+        {"json", NULL, "one JSON object a line instead of text"},
+        {"help", NULL, "this help"},
+    };
+    for (size_t i = *url == '\0'; i < sizeof(options) / sizeof(options[0]); i++) {
+        print_option(&options[i]);
     }
 }
 
@@ -72,7 +74,7 @@ void cli_help(const struct cli *cli)
     }
     print_wrapped(printf("  help"), COMMAND_COLUMN, "This, or with the name of a command its help");
     printf("\n%sOptions%s\n", bold, plain);
-    print_shared_options();
+    print_shared_options(URL_HELP);
     printf("  --version\n\n"
            "Exit status: 0, 1 for a failure, 2 for wrong usage.\n");
 }
@@ -91,5 +93,5 @@ void cli_help_command(const struct cli *cli, const struct command *command)
     for (size_t i = 0; i < CLI_OPTIONS_MAX && command->options[i].name != NULL; i++) {
         print_option(&command->options[i]);
     }
-    print_shared_options();
+    print_shared_options(command->url != NULL ? command->url : URL_HELP);
 }

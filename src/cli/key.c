@@ -127,5 +127,6 @@ const struct command command_key = {
     .summary = "Explain a key of the store, given in hex",
     .text = "Every key begins with its category, one letter, and a byte with the version of the\n"
             "format and the type of the value. A key of another version is refused, not guessed.\n",
+    .url = "",
     .run = run_key,
 };

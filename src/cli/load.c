@@ -165,9 +165,11 @@ static int read_all(struct loader *loader)
     while (rc == 0 && (size = getline(&line, &capacity, stdin)) >= 0) {
         rc = read_line(loader, bytes_of(line, (size_t)size));
     }
+    int saved = errno;
     free(line);
-    if (rc == 0 && ferror(stdin)) {
-        rc = error_set(&loader->error, LS_EIO, 0, "standard input cannot be read");
+    if (rc == 0 && !feof(stdin)) {
+        rc = error_set(&loader->error, LS_EIO, 0, "standard input cannot be read: %s",
+                       strerror(saved));
     } else if (rc == 0 && !loader->ended) {
         rc = error_set(&loader->error, LS_EINVAL, 0,
                        "the dump was cut off after line %" PRIu64 ": its end is missing",
@@ -301,7 +303,7 @@ static int report(const struct cli *cli, const struct loader *loader)
 
 static int run_load(struct cli *cli)
 {
-    const char *directory = cli->argc > 0 ? cli->argv[0] : cli_directory(cli);
+    const char *directory = cli_directory_argument(cli);
     char path[PATH_MAX];
     char beside[PATH_MAX];
     struct loader loader = {0};
@@ -324,5 +326,6 @@ const struct command command_load = {
     .summary = "Make a store of a dump on standard input, in a new or empty directory",
     .text = "A dump that was cut or altered is refused, and nothing is left of it.\n\n"
             "  lockstep load /var/lib/lockstep < backup.jsonl\n",
+    .url = "the directory, where DIR is not given; by default $LOCKSTEP_URL",
     .run = run_load,
 };

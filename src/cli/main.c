@@ -16,6 +16,18 @@ static bool wants_colour(void)
            (term == NULL || strcmp(term, "dumb") != 0);
 }
 
+/* What stands before the @ of a server is a secret. The caller frees. */
+static char *without_secrets(const char *url)
+{
+    const char *sign = strrchr(url, '@');
+    size_t scheme = strcspn(url, "/");
+    char *place = strdup(url);
+    if (place != NULL && sign != NULL && strncmp(url + scheme, "//", 2) == 0) {
+        memmove(place + scheme + 2, sign + 1, strlen(sign));
+    }
+    return place;
+}
+
 static int help(struct cli *cli)
 {
     if (cli->command != NULL) {
@@ -42,7 +54,14 @@ static int run(struct cli *cli, int argc, char **argv)
     if (cli->command == NULL) {
         return cli_usage(cli, "a command is missing");
     }
-    return cli->command->run(cli);
+    char *place = without_secrets(cli->url);
+    if (place == NULL) {
+        return cli_fail("%s", ls_strerror(LS_ENOMEM));
+    }
+    cli->place = place;
+    status = cli->command->run(cli);
+    free(place);
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -53,8 +72,8 @@ int main(int argc, char **argv)
     cli.colour = wants_colour();
 
     int status = run(&cli, argc, argv);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
+    if (fflush(stdout) != 0) {
         return cli_fail("standard output cannot be written: %s", strerror(errno));
     }
-    return status;
+    return ferror(stdout) ? cli_fail("standard output could not be written") : status;
 }

@@ -257,6 +257,7 @@ const struct command command_model = {
         "  lockstep model --rates 6,5,5 --out even\n"
         "  lockstep model compare slow-third even\n"
         "  lockstep model --nodes 1000000 --peers 2 --seconds 10\n",
+    .url = "with --live: the server to go through, lockstep://HOST[:PORT]",
     .run = run_model,
     .options =
         {{"nodes", "N", "how many, up to 1000000; 3 by default"},

@@ -92,8 +92,11 @@ static int cut_nodes(struct buf *text)
     if (nodes == NULL) {
         return 0;
     }
-    text->size = (size_t)((uint8_t *)nodes - text->data) + size;
-    return buf_append_text(text, "]}");
+    text->size = (size_t)((uint8_t *)nodes - text->data);
+    while (text->size > 0 && strchr(",\n", text->data[text->size - 1]) != NULL) {
+        text->size--;
+    }
+    return buf_append_text(text, "}");
 }
 
 static int load(const struct cli *cli, const char *directory, const char *name, json_t **out)

@@ -164,6 +164,10 @@ static int parse_live(const struct cli *cli, struct run_plan *plan)
         return cli->url_given ? cli_usage(cli, "--url is for --live: a virtual run has no server")
                               : EXIT_OK;
     }
+    if (cli->url_given && strncmp(cli->url, "lockstep://", 11) != 0) {
+        return cli_usage(cli, "a live run goes through a server, lockstep://HOST[:PORT], not '%s'",
+                         cli->url);
+    }
     for (size_t i = 0; i < sizeof virtual_only / sizeof *virtual_only; i++) {
         if (cli_option(cli, virtual_only[i]) != NULL) {
             return cli_usage(cli, "--%s is for virtual time: with --live it is what it is",

@@ -5,9 +5,7 @@
 
 #include "cli/cli.h"
 
-#define SCAN_COUNT     500                /* objects asked for at once */
-#define VALUE_SIZE_MAX ((size_t)64 << 20) /* the store says what is too big; this is far above */
-
+#define SCAN_COUNT 500 /* objects asked for at once */
 /* An argument that is a key: as it stands, or with --hex in hex. `out` holds the bytes. */
 static int parse_key(const struct cli *cli, const char *text, struct buf *out)
 {
@@ -19,19 +17,6 @@ static int parse_key(const struct cli *cli, const char *text, struct buf *out)
         return EXIT_OK;
     }
     return buf_append_text(out, text) == 0 ? EXIT_OK : cli_fail("%s", ls_strerror(LS_ENOMEM));
-}
-
-static int print_clock(const struct cli *cli, uint64_t clock)
-{
-    if (!cli->json) {
-        printf("%" PRIu64 "\n", clock);
-        return EXIT_OK;
-    }
-    struct json json = {0};
-    json_number(&json, "clock", clock);
-    int status = json_print(&json);
-    buf_free(&json.text);
-    return status;
 }
 
 static void object_json(struct json *json, const ls_object *object, bool value)
@@ -125,12 +110,12 @@ static int put_body(struct cli *cli, ls *handle, ls_bytes key)
         (void)cli_parse_number(cli_option(cli, "if"), &options.if_modified);
     }
     if (strcmp(cli->argv[1], "-") == 0) {
-        status = cli_read_file("-", VALUE_SIZE_MAX, &file);
+        status = cli_read_file("-", CLI_INPUT_MAX, &file);
         value = buf_bytes(&file);
     }
     if (status == EXIT_OK) {
         status = ls_put(handle, key, value, &options, &clock) != 0 ? fail_conflict(cli)
-                                                                   : print_clock(cli, clock);
+                                                                   : cli_print_clock(cli, clock);
     }
     buf_free(&file);
     return status;
@@ -156,7 +141,7 @@ static int del_body(struct cli *cli, ls *handle, ls_bytes key)
     int rc = condition != NULL && cli_parse_number(condition, &modified)
                  ? ls_del_if(handle, key, modified, &clock)
                  : ls_del(handle, key, &clock);
-    return rc != 0 ? fail_conflict(cli) : print_clock(cli, clock);
+    return rc != 0 ? fail_conflict(cli) : cli_print_clock(cli, clock);
 }
 
 static int run_del(struct cli *cli)

@@ -9,21 +9,6 @@
 #include "cli/post.h"
 #include "codec/record.h"
 
-#define PAYLOAD_SIZE_MAX ((size_t)64 << 20) /* the store says what is too big; this is far above */
-
-static int print_clock(const struct cli *cli, uint64_t clock)
-{
-    if (!cli->json) {
-        printf("%" PRIu64 "\n", clock);
-        return EXIT_OK;
-    }
-    struct json json = {0};
-    json_number(&json, "clock", clock);
-    int status = json_print(&json);
-    buf_free(&json.text);
-    return status;
-}
-
 static int check_arguments(const struct cli *cli, struct post_form *form)
 {
     bool text = cli_option(cli, "text") != NULL;
@@ -45,8 +30,10 @@ static int check_arguments(const struct cli *cli, struct post_form *form)
     }
     int event = message_event_from_text(bytes_of_text(cli->argv[1]), (uint8_t)type);
     if (event < 0) {
-        return cli_usage(cli, "the event is created, updated, deleted%s or '-' for none, not '%s'",
-                         type == LS_USER ? ", any one byte" : "", cli->argv[1]);
+        return cli_usage(cli, "the event is created, updated%s, not '%s'",
+                         type == LS_USER ? ", deleted, any one byte, or '-' for none"
+                                         : " or deleted (or C, U, D)",
+                         cli->argv[1]);
     }
     form->type = (char)type;
     form->event = (char)event;
@@ -66,7 +53,7 @@ static int post_one(const struct cli *cli, ls *handle, const struct post_form *f
     options.to = form->to;
     options.once = once;
     if (path != NULL) {
-        status = cli_read_file(path, PAYLOAD_SIZE_MAX, &file);
+        status = cli_read_file(path, CLI_INPUT_MAX, &file);
         payload.bytes = buf_bytes(&file);
     } else {
         payload = (ls_payload){form->kind, bytes_of_text(cli->argv[2])};
@@ -74,7 +61,7 @@ static int post_one(const struct cli *cli, ls *handle, const struct post_form *f
     if (status == EXIT_OK) {
         status = ls_post(handle, form->type, form->event, payload, &options, &clock) != 0
                      ? cli_fail_ls()
-                     : print_clock(cli, clock);
+                     : cli_print_clock(cli, clock);
     }
     buf_free(&file);
     return status;
@@ -106,7 +93,7 @@ static int post_all_lines(const struct cli *cli, const struct post_form *form)
     struct post_way way;
     struct ls_error error;
     if (post_way_open(&way, cli, form, &error) != 0) {
-        return cli_fail_error(&error);
+        return cli_fail_open(cli, &error);
     }
     int status = post_lines(cli, form, &way);
     way.close(way.context);
@@ -144,9 +131,9 @@ const struct command command_post = {
     .arguments_min = 2,
     .arguments_max = 3,
     .summary = "Post a message and print its clock",
-    .text = "TYPE is user, database or collection; EVENT is created, updated, deleted or '-' for\n"
-            "none (for user: any byte). The letters U, D, C work as well. The payload is JSON.\n"
-            "With '-' each line of standard input is a payload, posted in order.\n\n"
+    .text = "TYPE is user, database or collection; EVENT is created, updated or deleted, and for\n"
+            "user also any byte, or '-' for none. First letters in capitals work as well. The\n"
+            "payload is JSON. With '-' each line of standard input is one, posted in order.\n\n"
             "  lockstep post user - '{\"temperature\":21.5}'\n"
             "  lockstep post --text --to alpha user created 'good morning'\n",
     .run = run_post,

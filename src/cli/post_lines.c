@@ -30,11 +30,17 @@ struct lines {
     struct json json;
 };
 
+/* Reads on; what is left of what was read is the beginning of one line. */
 static int fill(struct lines *lines)
 {
     struct buf *in = &lines->in;
     buf_drop(in, lines->at);
     lines->at = 0;
+    if (in->size > CLI_INPUT_MAX) {
+        (void)cli_fail("line %" PRIu64 " is longer than %zu bytes", lines->number + 1,
+                       CLI_INPUT_MAX);
+        return cli_fail("stopped; the lines before it are posted");
+    }
     if (buf_reserve(in, READ_SIZE) != 0) {
         return cli_fail("%s", ls_strerror(LS_ENOMEM));
     }
@@ -116,8 +122,8 @@ static int fail_at(const struct lines *lines, size_t refused, const struct ls_er
     for (size_t i = refused + 1; i < batch->count; i++) {
         posted += batch->clocks[i] != 0;
     }
-    (void)cli_fail("line %" PRIu64 ": %s", lines->numbers[refused],
-                   error->text[0] != '\0' ? error->text : ls_strerror(error->code));
+    char text[CLI_SENTENCE_SIZE];
+    (void)cli_fail("line %" PRIu64 ": %s", lines->numbers[refused], cli_sentence(text, error));
     if (error->code == LS_ECONN || error->code == LS_EINTERNAL) {
         return cli_fail("stopped; that line, and up to %zu behind it, may have been posted",
                         batch->count - refused - 1);

@@ -213,7 +213,10 @@ static int served_open(struct post_way *way, const char *url, const struct post_
     }
     served->form = form;
     int rc = endpoint_parse(&endpoint, url, error);
-    rc = rc != 0 ? rc : talk_open(&served->talk, &endpoint, error);
+    if (rc == 0) {
+        rc = talk_open(&served->talk, &endpoint, error);
+        endpoint_free(&endpoint);
+    }
     if (rc != 0) {
         free(served);
         return rc;

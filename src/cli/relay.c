@@ -37,7 +37,7 @@ static int listen_to(const struct cli *cli, ls *handle)
     struct json json = {0};
     uint64_t count = UINT64_MAX;
     int status = cli_option_number(cli, "count", 1, UINT64_MAX, &count);
-    while (status == EXIT_OK && count > 0 && !cli_stopped && !ferror(stdout)) {
+    while (status == EXIT_OK && count > 0 && !cli_is_over()) {
         ls_message message;
         int rc = ls_relay_next(handle, WAIT_MS, &message);
         if (rc == 0) {

@@ -102,7 +102,7 @@ static int read_messages(struct reporting *reporting, ls *handle)
     while (status == EXIT_OK && got > 0 && next <= end && !cli_stopped) {
         ls_messages *list;
         if (ls_read(handle, next, NULL, READ_COUNT, 0, &list) != 0) {
-            return cli_fail_ls();
+            return cli_fail_read("report --from", next);
         }
         got = ls_messages_count(list);
         status = take_list(reporting, list);
@@ -198,7 +198,7 @@ static int write_report(const struct cli *cli, const struct reporting *reporting
              reporting->last);
     report.title = bytes_of_text(reporting->first > 0 ? title : "No messages");
     report.parameters[report.parameters_count++] =
-        (struct report_pair){bytes_of_text("box"), bytes_of_text(cli->url)};
+        (struct report_pair){bytes_of_text("box"), bytes_of_text(cli->place)};
     if (cli_stopped) {
         snprintf(stopped, sizeof(stopped), "reading was stopped by a signal after clock %" PRIu64,
                  reporting->last);

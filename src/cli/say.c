@@ -22,14 +22,65 @@ int cli_fail(const char *format, ...)
     return EXIT_FAILED;
 }
 
+const char *cli_sentence(char out[CLI_SENTENCE_SIZE], const struct ls_error *error)
+{
+    const char *text = error->text[0] != '\0' ? error->text : ls_strerror(error->code);
+    const char *what = "";
+    const char *hint = "";
+    if (error->code == LS_EBADJSON) {
+        what = "the payload is refused as JSON: ";
+        hint = "; for plain text give --text";
+    } else if (error->code == LS_EBADCBOR) {
+        what = "the payload is not one CBOR item: ";
+    }
+    snprintf(out, CLI_SENTENCE_SIZE, "%s%s%s", what, text, hint);
+    return out;
+}
+
 int cli_fail_error(const struct ls_error *error)
 {
-    return cli_fail("%s", error->text[0] != '\0' ? error->text : ls_strerror(error->code));
+    char text[CLI_SENTENCE_SIZE];
+    return cli_fail("%s", cli_sentence(text, error));
+}
+
+int cli_fail_open(const struct cli *cli, const struct ls_error *error)
+{
+    char text[CLI_SENTENCE_SIZE];
+    const char *hint = "";
+    static const char *const known[] = {"lockstep://", "lmdb:", "mem:"};
+    bool understood = false;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        understood |= strncmp(cli->url, known[i], strlen(known[i])) == 0;
+    }
+    if (error->code == LS_ENOAUTH) {
+        return cli_fail("the server asks for a password: set LOCKSTEP_PASSWORD, or put it into the "
+                        "URL as lockstep://USER:PASSWORD@HOST");
+    }
+    if (error->code == LS_ECONN) {
+        hint = "; is lockstepd running there? --url, or LOCKSTEP_URL, names another place";
+    } else if (error->code == LS_EWRONGPASS) {
+        hint = " They are taken from the URL, else from LOCKSTEP_USER and LOCKSTEP_PASSWORD.";
+    } else if (!understood && strchr(cli->url, ':') != NULL) {
+        hint = "; a server is lockstep://HOST[:PORT]";
+    }
+    return cli_fail("%s%s", cli_sentence(text, error), hint);
 }
 
 int cli_fail_ls(void)
 {
     return cli_fail_error(ls_last_error());
+}
+
+int cli_fail_read(const char *command, uint64_t from)
+{
+    const ls_error *error = ls_last_error();
+    uint64_t oldest = error->number;
+    if (error->code != LS_ECOMPACTED || oldest <= from) {
+        return cli_fail_ls();
+    }
+    return cli_fail("messages from %" PRIu64 " to %" PRIu64
+                    " were discarded; the oldest kept is read with 'lockstep %s %" PRIu64 "'",
+                    from, oldest - 1, command, oldest);
 }
 
 int cli_usage(const struct cli *cli, const char *format, ...)
@@ -138,6 +189,19 @@ int json_print(struct json *json)
     json->begun = false;
     json->failed = false;
     return failed ? cli_fail("%s", ls_strerror(LS_ENOMEM)) : EXIT_OK;
+}
+
+int cli_print_clock(const struct cli *cli, uint64_t clock)
+{
+    if (!cli->json) {
+        printf("%" PRIu64 "\n", clock);
+        return EXIT_OK;
+    }
+    struct json json = {0};
+    json_number(&json, "clock", clock);
+    int status = json_print(&json);
+    buf_free(&json.text);
+    return status;
 }
 
 /* ---- for people ---- */

@@ -140,7 +140,10 @@ static int ask_server(const struct cli *cli, struct status *status)
     ls_bytes argv[1] = {bytes_of_text("INFO")};
     const struct resp_value *reply;
     int rc = endpoint_parse(&endpoint, cli->url, &error);
-    rc = rc != 0 ? rc : talk_open(&status->talk, &endpoint, &error);
+    if (rc == 0) {
+        rc = talk_open(&status->talk, &endpoint, &error);
+        endpoint_free(&endpoint);
+    }
     if (rc != 0) {
         return cli_fail_error(&error);
     }
@@ -201,32 +204,44 @@ static bool find_info(const struct status *status, const char *section, const ch
 
 enum kind { KIND_TEXT, KIND_SIZE, KIND_TIME };
 
-/* What is shown of INFO, in this order, where the server says it. */
+#define SHOWN_MAX 4
+
+/* What is shown of INFO, a line each, where the server says it: values, each with what stands
+ * behind it. */
 static const struct {
     const char *section;
-    const char *name;
     const char *label;
-    enum kind kind;
+    struct {
+        const char *name;
+        enum kind kind;
+        const char *behind;
+    } parts[SHOWN_MAX];
 } shown[] = {
-    {"Server", "lockstep_version", "version", KIND_TEXT},
-    {"Server", "process_id", "process", KIND_TEXT},
-    {"Server", "uptime_in_seconds", "up for", KIND_TIME},
-    {"Memory", "resident_bytes", "memory", KIND_SIZE},
-    {"Clients", "connected_clients", "connections", KIND_TEXT},
-    {"Clients", "watchers", "box watches", KIND_TEXT},
-    {"Clients", "object_watchers", "object watches", KIND_TEXT},
-    {"Stats", "total_commands_processed", "commands", KIND_TEXT},
-    {"Sequencer", "requests", "changes", KIND_TEXT},
-    {"Sequencer", "batches", "in batches", KIND_TEXT},
-    {"Sequencer", "batch_max", "largest batch", KIND_TEXT},
-    {"Transactions", "open", "transactions", KIND_TEXT},
-    {"Transactions", "waiting", "wait for them", KIND_TEXT},
-    {"Transactions", "released", "released", KIND_TEXT},
-    {"Transactions", "expired", "out of time", KIND_TEXT},
-    {"Store", "store", "store", KIND_TEXT},
-    {"Store", "sync", "flushed", KIND_TEXT},
-    {"Store", "bytes_used", "disk used", KIND_SIZE},
-    {"Store", "bytes_file", "of a file of", KIND_SIZE},
+    {"Server", "version", {{"lockstep_version", KIND_TEXT, ""}}},
+    {"Server", "process", {{"process_id", KIND_TEXT, ""}}},
+    {"Server", "up for", {{"uptime_in_seconds", KIND_TIME, ""}}},
+    {"Memory", "memory", {{"resident_bytes", KIND_SIZE, ""}}},
+    {"Clients", "connections", {{"connected_clients", KIND_TEXT, ""}}},
+    {"Clients",
+     "watches",
+     {{"watchers", KIND_TEXT, " of the box, "}, {"object_watchers", KIND_TEXT, " of objects"}}},
+    {"Stats", "commands", {{"total_commands_processed", KIND_TEXT, ""}}},
+    {"Sequencer",
+     "changes",
+     {{"requests", KIND_TEXT, " in "},
+      {"batches", KIND_TEXT, " batches, at most "},
+      {"batch_max", KIND_TEXT, " in one"}}},
+    {"Transactions",
+     "transactions",
+     {{"open", KIND_TEXT, " open, "},
+      {"waiting", KIND_TEXT, " waiting for them, "},
+      {"expired", KIND_TEXT, " expired, "},
+      {"released", KIND_TEXT, " released"}}},
+    {"Store", "store", {{"store", KIND_TEXT, ""}}},
+    {"Store", "sync", {{"sync", KIND_TEXT, ""}}},
+    {"Store",
+     "disk",
+     {{"bytes_used", KIND_SIZE, " used of a file of "}, {"bytes_file", KIND_SIZE, ""}}},
 };
 
 /* "3 d 04:05:06". */
@@ -245,7 +260,7 @@ static void show_info(enum kind kind, ls_bytes value)
     uint64_t number;
     snprintf(digits, sizeof(digits), "%.*s", (int)value.size, (const char *)value.data);
     if (kind == KIND_TEXT || !cli_parse_number(digits, &number)) {
-        printf("%.*s\n", (int)value.size, (const char *)value.data);
+        printf("%.*s", (int)value.size, (const char *)value.data);
         return;
     }
     if (kind == KIND_SIZE) {
@@ -253,12 +268,33 @@ static void show_info(enum kind kind, ls_bytes value)
     } else {
         show_duration(text, number);
     }
-    printf("%s\n", text);
+    fputs(text, stdout);
 }
 
 static void row(const struct cli *cli, const char *label)
 {
     printf("%s%-14s%s ", cli_colour(cli, COLOUR_DIM), label, cli_colour(cli, COLOUR_NONE));
+}
+
+static void tell_info(const struct cli *cli, const struct status *status)
+{
+    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+        ls_bytes value;
+        size_t told = 0;
+        for (size_t k = 0; k < SHOWN_MAX && shown[i].parts[k].name != NULL; k++) {
+            if (!find_info(status, shown[i].section, shown[i].parts[k].name, &value)) {
+                continue;
+            }
+            if (told++ == 0) {
+                row(cli, shown[i].label);
+            }
+            show_info(shown[i].parts[k].kind, value);
+            fputs(shown[i].parts[k].behind, stdout);
+        }
+        if (told > 0) {
+            putchar('\n');
+        }
+    }
 }
 
 static int tell_text(const struct cli *cli, const struct status *status)
@@ -267,7 +303,7 @@ static int tell_text(const struct cli *cli, const struct status *status)
     char other[SHOW_SIZE_SIZE];
     const ls_box_info *box = &status->box;
     row(cli, status->has_info ? "server" : "store");
-    printf("%s%s%s\n", cli_colour(cli, COLOUR_BOLD), cli->url, cli_colour(cli, COLOUR_NONE));
+    printf("%s%s%s\n", cli_colour(cli, COLOUR_BOLD), cli->place, cli_colour(cli, COLOUR_NONE));
     row(cli, "clock");
     printf("%" PRIu64 "\n", status->clock);
     row(cli, "box");
@@ -293,12 +329,8 @@ static int tell_text(const struct cli *cli, const struct status *status)
         row(cli, "commits");
         printf("%" PRIu64 "\n", status->store.commits);
     }
-    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
-        ls_bytes value;
-        if (find_info(status, shown[i].section, shown[i].name, &value)) {
-            row(cli, shown[i].label);
-            show_info(shown[i].kind, value);
-        }
+    if (status->has_info) {
+        tell_info(cli, status);
     }
     return EXIT_OK;
 }
@@ -311,6 +343,20 @@ static void info_name(char out[64], ls_bytes name)
         out[i] = (char)tolower(((const unsigned char *)name.data)[i]);
     }
     out[size] = '\0';
+}
+
+/* Numbers as numbers. A store may have a name that looks like one. */
+static void info_value(struct json *json, const char *name, ls_bytes value)
+{
+    char digits[24];
+    uint64_t number;
+    snprintf(digits, sizeof(digits), "%.*s", (int)value.size, (const char *)value.data);
+    if (value.size < sizeof(digits) && strcmp(name, "store") != 0 &&
+        cli_parse_number(digits, &number)) {
+        json_number(json, name, number);
+    } else {
+        json_bytes(json, name, value);
+    }
 }
 
 /* An object a section. */
@@ -329,7 +375,7 @@ static void info_json(struct json *json, ls_bytes info)
             json_open(json, name);
         }
         info_name(name, line.name);
-        json_bytes(json, name, line.value);
+        info_value(json, name, line.value);
     }
     if (section.data != NULL) {
         json_close(json);
@@ -339,7 +385,7 @@ static void info_json(struct json *json, ls_bytes info)
 static int tell_json(const struct cli *cli, const struct status *status)
 {
     struct json json = {0};
-    json_text(&json, "url", cli->url);
+    json_text(&json, "url", cli->place);
     json_number(&json, "clock", status->clock);
     json_open(&json, "box");
     json_number(&json, "oldest", status->box.oldest);

@@ -19,53 +19,72 @@
 #include "base/error.h"
 #include "resp/writer.h"
 
-#define TIMEOUT_S 10
+#define TIMEOUT_S  10
+#define REDIS_PORT "6379"
+
+static bool has_port(const char *address)
+{
+    const char *sign = strrchr(address, '@');
+    const char *host = sign != NULL ? sign + 1 : address;
+    const char *bracket = strrchr(host, ']');
+    return strchr(bracket != NULL ? bracket : host, ':') != NULL;
+}
+
+/* The library's form under another name. */
+static int parse_redis(struct endpoint *out, const char *address, struct ls_error *error)
+{
+    const ls_options none = LS_OPTIONS_INIT;
+    struct buf url = {0};
+    int rc = buf_printf(&url, "lockstep://%s", address);
+    rc = rc != 0 ? rc : buf_append_byte(&url, '\0');
+    rc = rc != 0 ? error_code(error, LS_ENOMEM)
+                 : peer_from_url(&out->peer, (const char *)url.data, &none, error);
+    buf_free(&url);
+    if (rc == LS_EINVAL) {
+        return error_set(error, rc, 0, "not a URL of the form redis://[user:password@]host[:port]");
+    }
+    if (rc == 0 && !has_port(address)) {
+        out->peer.port = REDIS_PORT;
+    }
+    return rc;
+}
+
+void talk_credentials(ls_options *options, const char *url)
+{
+    if (strchr(url, '@') == NULL) {
+        options->user = getenv("LOCKSTEP_USER");
+        options->password = getenv("LOCKSTEP_PASSWORD");
+    }
+}
 
 int endpoint_parse(struct endpoint *out, const char *url, struct ls_error *error)
 {
-    const char *rest;
+    ls_options options = LS_OPTIONS_INIT;
+    talk_credentials(&options, url);
+    *out = (struct endpoint){.redis = strncmp(url, "redis://", 8) == 0};
+    if (out->redis) {
+        return parse_redis(out, url + 8, error);
+    }
     if (strncmp(url, "lockstep://", 11) == 0) {
-        out->redis = false;
-        rest = url + 11;
-    } else if (strncmp(url, "redis://", 8) == 0) {
-        out->redis = true;
-        rest = url + 8;
-    } else {
-        return error_set(error, LS_EINVAL, 0,
-                         "a server is named as lockstep://HOST[:PORT] or redis://HOST[:PORT], "
-                         "not '%s'",
-                         url);
+        return peer_from_url(&out->peer, url, &options, error);
     }
-    snprintf(out->port, sizeof(out->port), "%s", out->redis ? "6379" : "7411");
+    return error_set(error, LS_EINVAL, 0,
+                     "a server is named as lockstep://HOST[:PORT] or redis://HOST[:PORT], not '%s'",
+                     url);
+}
 
-    bool bracket = *rest == '['; /* an IPv6 address */
-    rest += bracket;
-    size_t size = strcspn(rest, bracket ? "]" : ":/");
-    const char *after = rest + size;
-    if (bracket && *after == ']') {
-        after++;
-    }
-    size_t port_size = *after == ':' ? strcspn(after + 1, "/") : 0;
-    if (size == 0 || size >= sizeof(out->host) || port_size >= sizeof(out->port) ||
-        (*after == ':' && port_size == 0)) {
-        return error_set(error, LS_EINVAL, 0, "'%s' is no server's URL", url);
-    }
-    memcpy(out->host, rest, size);
-    out->host[size] = '\0';
-    if (port_size > 0) {
-        memcpy(out->port, after + 1, port_size);
-        out->port[port_size] = '\0';
-    }
-    return 0;
+void endpoint_free(struct endpoint *endpoint)
+{
+    peer_free(&endpoint->peer);
 }
 
 static int connect_to(const struct endpoint *endpoint, struct ls_error *error)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *found;
-    int rc = getaddrinfo(endpoint->host, endpoint->port, &hints, &found);
+    int rc = getaddrinfo(endpoint->peer.host, endpoint->peer.port, &hints, &found);
     if (rc != 0) {
-        return error_set(error, LS_ECONN, 0, "%s: %s", endpoint->host, gai_strerror(rc));
+        return error_set(error, LS_ECONN, 0, "%s: %s", endpoint->peer.host, gai_strerror(rc));
     }
     int fd = -1;
     int failure = 0;
@@ -88,21 +107,20 @@ static int connect_to(const struct endpoint *endpoint, struct ls_error *error)
     }
     freeaddrinfo(found);
     if (fd < 0) {
-        return error_set(error, LS_ECONN, 0, "no connection to %s port %s: %s", endpoint->host,
-                         endpoint->port, strerror(failure));
+        return error_set(error, LS_ECONN, 0, "no connection to %s port %s: %s", endpoint->peer.host,
+                         endpoint->peer.port, strerror(failure));
     }
     return fd;
 }
 
 static int authenticate(struct talk *talk, const struct endpoint *endpoint, struct ls_error *error)
 {
-    const char *user = getenv("LOCKSTEP_USER");
-    const char *password = getenv("LOCKSTEP_PASSWORD");
-    if (password == NULL || endpoint->redis) {
+    const struct peer *peer = &endpoint->peer;
+    if (peer->password == NULL) {
         return 0;
     }
-    ls_bytes argv[3] = {bytes_of_text("AUTH"), bytes_of_text(user != NULL ? user : "default"),
-                        bytes_of_text(password)};
+    ls_bytes argv[3] = {bytes_of_text("AUTH"), bytes_of_text(peer->user),
+                        bytes_of_text(peer->password)};
     const struct resp_value *reply;
     return talk_call(talk, 3, argv, &reply, error);
 }

@@ -6,18 +6,23 @@
 #define LS_CLI_TALK_H
 
 #include "base/buf.h"
+#include "client/remote_peer.h"
 #include "lockstep.h"
 #include "resp/reply.h"
 
-/* What a lockstep:// or redis:// URL says. */
+/* User and password of the environment, for a URL that has none. */
+void talk_credentials(ls_options *options, const char *url);
+
+/* What a lockstep:// or redis:// URL says; to a lockstep:// one the environment may add user and
+ * password. */
 struct endpoint {
     bool redis;
-    char host[256];
-    char port[6];
+    struct peer peer;
 };
 
-/* 0, or LS_EINVAL with a sentence. */
+/* 0, LS_EINVAL with a sentence, LS_ENOMEM. On success it is ended with endpoint_free. */
 int endpoint_parse(struct endpoint *out, const char *url, struct ls_error *error);
+void endpoint_free(struct endpoint *endpoint);
 
 struct talk {
     int fd;
@@ -27,8 +32,8 @@ struct talk {
     struct resp_reply reply;
 };
 
-/* Connects, and gives $LOCKSTEP_USER and $LOCKSTEP_PASSWORD where there is a password. 0, LS_ECONN,
- * LS_EWRONGPASS, LS_ENOMEM. On success it is ended with talk_close, or its `fd` taken with
+/* Connects, and gives user and password where there is a password. 0, LS_ECONN, LS_EWRONGPASS,
+ * LS_ENOMEM. On success it is ended with talk_close, or its `fd` taken with
  * talk_take. */
 int talk_open(struct talk *talk, const struct endpoint *endpoint, struct ls_error *error);
 void talk_close(struct talk *talk);

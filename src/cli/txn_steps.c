@@ -4,6 +4,7 @@
  * Each answer is flushed, so that whoever reads it can decide what to do next. From a person, a
  * mistake is said and the next line taken; from a program it ends the command.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -229,7 +230,11 @@ int txn_steps(const struct cli *cli, ls *handle)
             strlen(line) < length ? cli_fail("a line has a byte of zero") : run_step(&steps, line);
         fflush(stdout);
     }
+    int saved = errno;
     free(line);
+    if (status == EXIT_OK && !feof(stdin)) {
+        status = cli_fail("standard input cannot be read: %s", strerror(saved));
+    }
     if (steps.open != NULL) {
         ls_txn_abort(steps.open);
         if (status == EXIT_OK) {

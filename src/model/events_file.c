@@ -7,45 +7,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/digits.h"
 #include "lockstep.h"
 #include "model/scale.h"
 
 #define ROWS_SIZE ((size_t)1 << 18)
 #define ROW_MAX   160 /* eight fields, the commas and the end of the line */
 
-static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-                            "25262728293031323334353637383940414243444546474849"
-                            "50515253545556575859606162636465666768697071727374"
-                            "75767778798081828384858687888990919293949596979899";
-
-/* The digits from `out` on: the end of them. */
-static char *put_number(char *out, uint64_t number)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-    while (number >= 100) {
-        at -= 2;
-        memcpy(digits + at, pairs + number % 100 * 2, 2);
-        number /= 100;
-    }
-    if (number >= 10) {
-        at -= 2;
-        memcpy(digits + at, pairs + number * 2, 2);
-    } else {
-        digits[--at] = (char)('0' + number);
-    }
-    memcpy(out, digits + at, sizeof digits - at);
-    return out + (sizeof digits - at);
-}
-
 /* With nine places. */
 static char *put_seconds(char *out, uint64_t time_ns)
 {
     uint32_t rest = (uint32_t)(time_ns % SCALE_NS_PER_SECOND);
-    out = put_number(out, time_ns / SCALE_NS_PER_SECOND);
+    out += digits_put(out, time_ns / SCALE_NS_PER_SECOND);
     *out++ = '.';
     for (int at = 7; at > 0; at -= 2) {
-        memcpy(out + at, pairs + rest % 100 * 2, 2);
+        digits_pair(out + at, rest % 100);
         rest /= 100;
     }
     *out = (char)('0' + rest);
@@ -102,24 +78,24 @@ int events_file_put(struct events_file *file, const struct scale_event *event)
 {
     char *out = file->rows + file->size;
 
-    out = put_number(out, event->node + UINT64_C(1));
+    out += digits_put(out, event->node + UINT64_C(1));
     *out++ = ',';
-    out = put_number(out, event->seq);
+    out += digits_put(out, event->seq);
     *out++ = ',';
     out = put_word(out, scale_kind_word(event->kind));
     *out++ = ',';
     out = put_seconds(out, event->time_ns);
     *out++ = ',';
-    out = put_number(out, event->clock);
+    out += digits_put(out, event->clock);
     *out++ = ',';
-    out = put_number(out, event->queue_length);
+    out += digits_put(out, event->queue_length);
     *out++ = ',';
     if (event->peer != SCALE_NO_NODE) {
-        out = put_number(out, event->peer + UINT64_C(1));
+        out += digits_put(out, event->peer + UINT64_C(1));
     }
     *out++ = ',';
     if (event->kind == SCALE_RECEIVE) {
-        out = put_number(out, event->peer_clock);
+        out += digits_put(out, event->peer_clock);
     }
     *out++ = '\n';
     file->size = (size_t)(out - file->rows);

@@ -10,46 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/digits.h"
 #include "base/error.h"
 
-#define DIGITS_MAX      20                       /* of a uint64_t */
 #define NUMBER_LINE_MAX (1 + 1 + DIGITS_MAX + 2) /* marker, sign, digits, CR LF */
 #define DOUBLE_MAX      32
 
-/* Writes the digits of `value` so that they end before `end`; returns where they begin. */
-static uint8_t *digits_before(uint8_t *end, uint64_t value)
-{
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-                                "25262728293031323334353637383940414243444546474849"
-                                "50515253545556575859606162636465666768697071727374"
-                                "75767778798081828384858687888990919293949596979899";
-
-    while (value >= 100) {
-        end -= 2;
-        memcpy(end, pairs + value % 100 * 2, 2);
-        value /= 100;
-    }
-    if (value >= 10) {
-        end -= 2;
-        memcpy(end, pairs + value * 2, 2);
-    } else {
-        *--end = (uint8_t)('0' + value);
-    }
-    return end;
-}
-
 /* What follows the marker of a line: digits and CR LF at `at`; returns the end. */
-static uint8_t *put_digits(uint8_t *at, uint64_t value)
+static uint8_t *put_count(uint8_t *at, uint64_t value)
 {
-    if (value < 10) {
-        *at++ = (uint8_t)('0' + value);
-    } else {
-        uint8_t digits[DIGITS_MAX];
-        uint8_t *first = digits_before(digits + DIGITS_MAX, value);
-        size_t size = (size_t)(digits + DIGITS_MAX - first);
-        memcpy(at, first, size);
-        at += size;
-    }
+    at += digits_put(at, value);
     *at++ = '\r';
     *at++ = '\n';
     return at;
@@ -66,7 +36,7 @@ static uint8_t *put_bytes(uint8_t *at, const void *data, size_t size)
 static uint8_t *put_bulk(uint8_t *at, ls_bytes bytes)
 {
     *at++ = '$';
-    at = put_digits(at, bytes.size);
+    at = put_count(at, bytes.size);
     at = put_bytes(at, bytes.data, bytes.size);
     return put_bytes(at, "\r\n", 2);
 }
@@ -82,6 +52,20 @@ static void end_at(struct buf *out, const uint8_t *end)
     assert(out->size <= out->capacity);
 }
 
+static int write_text(struct buf *out, char marker, const char *text)
+{
+    size_t size = strlen(text);
+    int rc = buf_reserve(out, size + 3);
+    if (rc != 0) {
+        return rc;
+    }
+    uint8_t *at = tail(out);
+    *at++ = (uint8_t)marker;
+    at = put_bytes(at, text, size);
+    end_at(out, put_bytes(at, "\r\n", 2));
+    return 0;
+}
+
 static int write_line(struct buf *out, char marker, uint64_t value)
 {
     int rc = buf_reserve(out, NUMBER_LINE_MAX);
@@ -90,24 +74,14 @@ static int write_line(struct buf *out, char marker, uint64_t value)
     }
     uint8_t *at = tail(out);
     *at++ = (uint8_t)marker;
-    end_at(out, put_digits(at, value));
+    end_at(out, put_count(at, value));
     return 0;
 }
 
 int resp_simple(struct buf *out, const char *text)
 {
-    size_t size = strlen(text);
     assert(strpbrk(text, "\r\n") == NULL);
-
-    int rc = buf_reserve(out, size + 3);
-    if (rc != 0) {
-        return rc;
-    }
-    uint8_t *at = tail(out);
-    *at++ = '+';
-    at = put_bytes(at, text, size);
-    end_at(out, put_bytes(at, "\r\n", 2));
-    return 0;
+    return write_text(out, '+', text);
 }
 
 int resp_error(struct buf *out, const struct ls_error *error)
@@ -144,7 +118,7 @@ int resp_integer(struct buf *out, int64_t value)
     uint8_t *at = tail(out);
     *at++ = ':';
     *at++ = '-';
-    end_at(out, put_digits(at, 0 - (uint64_t)value));
+    end_at(out, put_count(at, 0 - (uint64_t)value));
     return 0;
 }
 
@@ -157,8 +131,7 @@ int resp_clock(struct buf *out, int proto, uint64_t value)
         return write_line(out, '(', value);
     }
     uint8_t digits[DIGITS_MAX];
-    uint8_t *first = digits_before(digits + DIGITS_MAX, value);
-    return resp_bulk(out, bytes_of(first, (size_t)(digits + DIGITS_MAX - first)));
+    return resp_bulk(out, bytes_of(digits, digits_put(digits, value)));
 }
 
 int resp_bulk(struct buf *out, ls_bytes bytes)
@@ -228,16 +201,7 @@ int resp_double(struct buf *out, int proto, double value)
     if (proto < 3) {
         return resp_bulk_text(out, text);
     }
-    size_t size = strlen(text);
-    int rc = buf_reserve(out, size + 3);
-    if (rc != 0) {
-        return rc;
-    }
-    uint8_t *at = tail(out);
-    *at++ = ',';
-    at = put_bytes(at, text, size);
-    end_at(out, put_bytes(at, "\r\n", 2));
-    return 0;
+    return write_text(out, ',', text);
 }
 
 int resp_boolean(struct buf *out, int proto, bool value)
@@ -265,7 +229,7 @@ int resp_verbatim(struct buf *out, int proto, ls_bytes text)
     }
     uint8_t *at = tail(out);
     *at++ = '=';
-    at = put_digits(at, kind_size + text.size);
+    at = put_count(at, kind_size + text.size);
     at = put_bytes(at, kind, kind_size);
     at = put_bytes(at, text.data, text.size);
     end_at(out, put_bytes(at, "\r\n", 2));
@@ -288,7 +252,7 @@ int resp_request(struct buf *out, size_t argc, const ls_bytes *argv)
     }
     uint8_t *at = tail(out);
     *at++ = '*';
-    at = put_digits(at, argc);
+    at = put_count(at, argc);
     for (size_t i = 0; i < argc; i++) {
         at = put_bulk(at, argv[i]);
     }

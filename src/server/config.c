@@ -44,7 +44,7 @@ const struct setting settings[] = {
     {"request-max", SETTING_SIZE, true, AT(request_max), "16mb", KIB, GIB,
      "The longest command, all its arguments together."},
     {"message-max", SETTING_SIZE, true, AT(message_max), "1mb", 64, GIB,
-     "The longest object of a message, in CBOR."},
+     "The longest payload of a message or meta data of a node, in CBOR."},
     {"object-max", SETTING_SIZE, true, AT(object_max), "1mb", 64, GIB,
      "The longest value of an object."},
     {"output-max", SETTING_SIZE, true, AT(output_max), "64mb", MIB, NO_LIMIT,

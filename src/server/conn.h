@@ -43,6 +43,14 @@ enum pause {
 /* Output waiting above which no more commands of a connection are run. */
 #define CONN_OUTPUT_PAUSE ((size_t)1024 * 1024)
 
+/* A TCP or a Unix socket, as each of the kinds that it is to the loop. */
+union socket {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+};
+
 /* Bytes handed to the socket that it did not take at once. */
 struct conn_write {
     uv_write_t request;
@@ -55,12 +63,7 @@ struct conn_write {
 struct conn {
     struct server *server;
     uint64_t id;
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } socket;
+    union socket socket;
     struct link all;
     struct link dirty;  /* has output, or a watch with more to say: in `dirty` or in `late` */
     struct link resume; /* may run commands again, or waits until it may */

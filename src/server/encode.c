@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/digits.h"
 #include "codec/json.h"
 #include "codec/uuid.h"
 #include "resp/writer.h"
@@ -14,31 +15,10 @@
 /* The numbers, letters and line ends of a message: what is not from, to and object. */
 #define MESSAGE_FIXED_MAX 256
 
-/* Two digits at a time: a message has about forty of them. */
-static uint8_t *put_digits(uint8_t *at, uint64_t value)
-{
-    static const char pairs[] =
-        "00010203040506070809101112131415161718192021222324252627282930313233"
-        "34353637383940414243444546474849505152535455565758596061626364656667"
-        "6869707172737475767778798081828384858687888990919293949596979899";
-    uint8_t digits[20];
-    size_t first = sizeof digits;
-    while (value >= 10) {
-        first -= 2;
-        memcpy(digits + first, pairs + value % 100 * 2, 2);
-        value /= 100;
-    }
-    if (value > 0 || first == sizeof digits) {
-        digits[--first] = (uint8_t)('0' + value);
-    }
-    memcpy(at, digits + first, sizeof digits - first);
-    return at + (sizeof digits - first);
-}
-
 static uint8_t *put_line(uint8_t *at, char marker, uint64_t value)
 {
     *at++ = (uint8_t)marker;
-    at = put_digits(at, value);
+    at += digits_put(at, value);
     *at++ = '\r';
     *at++ = '\n';
     return at;
@@ -66,7 +46,7 @@ static uint8_t *put_clock(uint8_t *at, int proto, uint64_t clock)
         return put_line(at, '(', clock);
     }
     uint8_t digits[20];
-    return put_bulk(at, bytes_of(digits, (size_t)(put_digits(digits, clock) - digits)));
+    return put_bulk(at, bytes_of(digits, digits_put(digits, clock)));
 }
 
 static uint8_t *put_message(uint8_t *at, int proto, bool as_push, const struct message *message,

@@ -21,13 +21,9 @@
 
 struct listener {
     struct link link;
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } socket;
-    char path[]; /* of a Unix socket, to be removed in the end */
+    union socket socket;
+    const char *path; /* in the text: of a Unix socket, to be removed in the end; else NULL */
+    char text[];      /* the address as the settings name it */
 };
 
 void listen_set_limit(struct server *server)
@@ -186,7 +182,7 @@ static int bind_pipe(struct server *server, struct listener *listener, const cha
     if (rc != 0) {
         return error_set(error, LS_EIO, 0, "cannot listen on unix:%s: %s", path, uv_strerror(rc));
     }
-    memcpy(listener->path, path, strlen(path) + 1);
+    listener->path = path;
     return 0;
 }
 
@@ -196,9 +192,10 @@ static int open_one(struct server *server, const char *text, struct ls_error *er
     if (listener == NULL) {
         return error_code(error, LS_ENOMEM);
     }
+    memcpy(listener->text, text, strlen(text) + 1);
     bool pipe = strncmp(text, "unix:", 5) == 0;
-    int rc = pipe ? bind_pipe(server, listener, text + 5, error)
-                  : bind_tcp(server, listener, text, error);
+    int rc = pipe ? bind_pipe(server, listener, listener->text + 5, error)
+                  : bind_tcp(server, listener, listener->text, error);
     listener->socket.handle.data = listener;
     list_append(&server->listeners, &listener->link);
     return rc;
@@ -222,7 +219,7 @@ int listen_open(struct server *server, struct ls_error *error)
 
 static void log_listening(struct listener *listener)
 {
-    if (listener->path[0] != '\0') {
+    if (listener->path != NULL) {
         log_write(LOG_NOTICE, "listening on unix:%s", listener->path);
         return;
     }
@@ -248,8 +245,8 @@ int listen_start(struct server *server, struct ls_error *error)
         struct listener *listener = LINK_OWNER(at, struct listener, link);
         int rc = uv_listen(&listener->socket.stream, BACKLOG, on_connection);
         if (rc != 0) {
-            return error_set(error, LS_EIO, 0, "cannot listen on one of %s: %s",
-                             server->config.listen, uv_strerror(rc));
+            return error_set(error, LS_EIO, 0, "cannot listen on %s: %s", listener->text,
+                             uv_strerror(rc));
         }
         log_listening(listener);
     }
@@ -267,7 +264,7 @@ void listen_close(struct server *server)
     {
         struct listener *listener = LINK_OWNER(at, struct listener, link);
         list_remove(&listener->link);
-        if (listener->path[0] != '\0') {
+        if (listener->path != NULL) {
             unlink(listener->path);
         }
         uv_close(&listener->socket.handle, on_closed);

@@ -78,7 +78,11 @@ int main(int argc, char **argv)
     struct config config;
     struct ls_error error;
     if (print_and_end(argc, argv)) {
-        return fflush(stdout) == 0 ? 0 : 1;
+        if (fflush(stdout) != 0 || ferror(stdout)) {
+            fprintf(stderr, "lockstepd: standard output cannot be written\n");
+            return 1;
+        }
+        return 0;
     }
     if (config_init(&config) != 0) {
         fprintf(stderr, "lockstepd: out of memory\n");

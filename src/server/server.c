@@ -206,10 +206,7 @@ static void on_epoch(struct pending *pending)
         return;
     }
     server->ready = true;
-    struct ls_error error;
-    if (listen_start(server, &error) != 0) {
-        log_write(LOG_ERROR, "%s", error.text);
-        server->failed = true;
+    if (listen_start(server, &server->failure) != 0) {
         server_stop(server, "it cannot listen");
         return;
     }
@@ -504,7 +501,10 @@ int server_open(struct server **out, struct config *config, struct ls_error *err
 int server_run(struct server *server, struct ls_error *error)
 {
     uv_run(&server->loop, UV_RUN_DEFAULT);
-    int rc = server->failed ? error_set(error, LS_EIO, 0, "it could not start") : 0;
+    int rc = server->failure.code;
+    if (rc != 0) {
+        *error = server->failure;
+    }
     server_free(server);
     return rc;
 }

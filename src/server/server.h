@@ -92,10 +92,10 @@ struct server {
     bool ready;               /* the epoch is known and clients are let in */
     bool asking;              /* for the epoch */
     bool stopping;
-    bool failed;    /* it stops because it could not start */
     bool retaining; /* a REQUEST_RETAIN is under way */
     bool held_full; /* some are paused since all together hold too much */
     uint64_t ticked_ms;
+    struct ls_error failure; /* why it stops before it was ready; no code where it does not */
 };
 
 #define INPUT_SIZE ((size_t)256 * 1024)

@@ -9,45 +9,30 @@ import os
 import random
 import subprocess
 import sys
-import threading
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib import report  # noqa: E402
-from lib.process import scratch, spawn, wait_until  # noqa: E402
+from lib.process import Program, scratch, wait_until  # noqa: E402
 
 ACCOUNTS = 6
 AMOUNT = 1000
 TTL_MS = 200
 
 
-class Teller:
+class Teller(Program):
     """A process of teller.c that moves money; it counts what was answered."""
 
     def __init__(self, given, directory, name):
         self.name = name
         self.moved = 0
-        self.process = spawn([given.build.path / "tests/integration/teller", f"lmdb:{directory}",
-                              "move", str(ACCOUNTS), name, str(random.randrange(1 << 30)),
-                              str(TTL_MS)],
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
+        super().__init__([given.build.path / "tests/integration/teller", f"lmdb:{directory}",
+                          "move", str(ACCOUNTS), name, str(random.randrange(1 << 30)),
+                          str(TTL_MS)])
 
-    def _read(self):
-        for line in self.process.stdout:
-            if line.endswith("\n"):
-                self.moved = int(line.split()[1])
-
-    def kill(self):
-        code = self.process.poll()
-        assert code is None, f"a teller ended with {code}: {self.process.stderr.read()}"
-        self.process.kill()
-        self.process.wait()
-        self.reader.join(10)
-        self.process.stdout.close()
-        self.process.stderr.close()
+    def take(self, words):
+        self.moved = int(words[1])
 
 
 def run(given, directory, *args):

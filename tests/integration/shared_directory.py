@@ -18,34 +18,15 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib import cbor, report  # noqa: E402
-from lib.process import Server, scratch, spawn, wait_until  # noqa: E402
+from lib.process import Program, Server, scratch, wait_until  # noqa: E402
 from lib.resp import Closed, Error, read_box  # noqa: E402
 
 
-class Embedded:
-    """A process of poster.c; its output is collected as it comes."""
+class Embedded(Program):
+    """A process of poster.c."""
 
     def __init__(self, given, directory, *command):
-        self.lines = []
-        self.process = spawn([given.build.poster, f"lmdb:{directory}", *command],
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            if line.endswith("\n"):
-                self.lines.append(line.split())
-
-    def kill(self):
-        """kill -9; it must not have ended by itself before."""
-        code = self.process.poll()
-        assert code is None, f"a poster ended with {code}: {self.process.stderr.read()}"
-        self.process.kill()
-        self.process.wait()
-        self.reader.join(10)
-        self.process.stdout.close()
-        self.process.stderr.close()
+        super().__init__([given.build.poster, f"lmdb:{directory}", *command])
 
     def posts(self):
         """Text and clock of each post that was answered."""

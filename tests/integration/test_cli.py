@@ -8,7 +8,6 @@ on servers, and the load generator against lockstepd and, where it is installed,
 import json
 import os
 import pathlib
-import random
 import re
 import shutil
 import signal
@@ -21,29 +20,12 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from lib.command import ENVIRONMENT, Command  # noqa: E402
 from lib.process import Build, Server, scratch, spawn, wait_until  # noqa: E402
 
 BUILD = Build(sys.argv.pop(1))
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("LOCKSTEP_")}
-
-
-def run(*args, url=None, stdin="", code=0):
-    """Runs lockstep, holds it to its exit status, and gives the finished process."""
-    where = ["--url", str(url)] if url is not None else []
-    done = subprocess.run([str(BUILD.lockstep), *where, *map(str, args)], input=stdin, text=True,
-                          capture_output=True, timeout=120, check=False, env=ENVIRONMENT,
-                          errors="surrogateescape")
-    assert done.returncode == code, (f"lockstep {args}: exit {done.returncode}, not {code}\n"
-                                     f"{done.stdout}{done.stderr}")
-    return done
-
-
-def out(*args, **options):
-    return run(*args, **options).stdout.rstrip("\n")
-
-
-def lines(*args, **options):
-    return [json.loads(line) for line in out(*args, "--json", **options).splitlines()]
+COMMAND = Command(BUILD)
+run, out, lines = COMMAND.run, COMMAND.out, COMMAND.lines
 
 
 class Usage(unittest.TestCase):
@@ -72,7 +54,9 @@ class Usage(unittest.TestCase):
         self.refused("letters of O, D, C, U", "read", "--type", "X")
         self.refused("up, leaving or down, not 'gone'", "nodes", "--state", "gone")
         self.refused("the type is user, database", "post", "object", "-", "1")
-        self.refused("the event is created", "post", "database", "moved", "1")
+        self.refused(r"created, updated or deleted \(or C, U, D\), not '-'",
+                     "post", "database", "-", "1")
+        self.refused("any one byte, or '-' for none, not 'xy'", "post", "user", "xy", "1")
         self.refused("the payload is missing", "post", "user", "-")
         self.refused("--text and --cbor exclude", "post", "--text", "--cbor", "f", "user", "-")
         self.refused("--nx and --xx exclude", "put", "a", "b", "--nx", "--xx")
@@ -89,6 +73,7 @@ class Usage(unittest.TestCase):
         self.refused("with --hex a key", "get", "--hex", "0")
         self.refused("takes a data directory", "check", "--url", "lockstep://127.0.0.1:1")
         self.refused("takes a data directory", "dump", "--url", "lockstep://127.0.0.1:1")
+        self.refused("takes a data directory", "dump", "lockstep://127.0.0.1:1")
         self.refused("new or empty directory", "load", "--url", "lockstep://127.0.0.1:1")
 
     def test_every_command_has_its_help(self):
@@ -100,6 +85,17 @@ class Usage(unittest.TestCase):
                 self.assertEqual(out("help", name[1]), out(name[1], "--help"))
         self.assertEqual(overview, out("--help"))
         self.assertRegex(out("--version"), r"^lockstep \d+\.\d+\.\d+$")
+
+    def test_help_says_what_the_url_is_to_the_command(self):
+        self.assertIn("with --live", re.search(r"--url(.*)--json", out("help", "model"), re.S)[1])
+        self.assertIn("where DIR is not given", out("help", "check"))
+        self.assertNotIn("--url", out("help", "key"))
+
+    def test_what_a_url_may_be_is_said(self):
+        for url in ("redis://127.0.0.1", "127.0.0.1:7411"):
+            self.assertIn("a server is lockstep://HOST", run("clock", url=url, code=1).stderr)
+        self.assertIn("is lockstepd running there?",
+                      run("clock", url="lockstep://127.0.0.1:1", code=1).stderr)
 
     def test_the_manual_names_every_command_and_option(self):
         manual = (pathlib.Path(__file__).parents[2] / "man/lockstep.1").read_text()
@@ -192,6 +188,20 @@ class Commands:
         self.assertIn("line 1: ", self.run_here("post", "user", "-", "-", "--to", "bad\nhost",
                                                 stdin="1\n", code=1).stderr)
 
+    def test_a_line_without_an_end_is_refused(self):
+        post = spawn([BUILD.lockstep, "--url", self.url, "post", "user", "-", "-", "--text"],
+                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        with self.assertRaises(BrokenPipeError):
+            post.stdin.write(b"1\n")
+            for _ in range(80):
+                post.stdin.write(bytes(1 << 20))
+        said = post.stderr.read()
+        self.assertIn(b"line 2 is longer than 67108864 bytes\n", said)
+        self.assertEqual(b"1\n", post.stdout.read())
+        post.stdout.close()
+        post.stderr.close()
+        self.assertEqual(1, post.wait(timeout=20))
+
     def test_the_lines_of_a_slow_writer_go_at_once(self):
         post = spawn([BUILD.lockstep, "--url", self.url, "post", "user", "-", "-"],
                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -203,7 +213,8 @@ class Commands:
         self.assertEqual(0, post.returncode)
 
     def test_a_refused_post_says_where(self):
-        self.assertRegex(self.run_here("post", "user", "-", '{"a":', code=1).stderr, "^lockstep: ")
+        self.assertRegex(self.run_here("post", "user", "-", '{"a":', code=1).stderr,
+                         "^lockstep: the payload is refused as JSON")
         self.run_here("post", "user", "-", "--cbor", self.file(b"\xff"), code=1)
         self.run_here("post", "user", "-", "--cbor", "/nonexistent", code=1)
         self.assertEqual([], self.lines("read"))
@@ -298,11 +309,24 @@ class Commands:
         self.out("txn", "put", "a", "1")
         status = self.lines("status")[0]
         if "info" in status:
-            self.assertEqual("1", status["info"]["transactions"]["run"])
-            self.assertEqual("0", status["info"]["transactions"]["open"])
+            self.assertEqual(1, status["info"]["transactions"]["run"])
+            self.assertEqual(0, status["info"]["transactions"]["open"])
+            self.assertEqual("yes", status["info"]["store"]["sync"])
         else:
             self.assertEqual({"open": 0, "versions": 1}, status["transactions"])
-        self.assertRegex(self.out("status"), r"(?m)^transactions +0")
+        self.assertRegex(self.out("status"), r"(?m)^transactions +0 open, ")
+        self.assertRegex(self.out("status"), r"(?m)^disk +\S+ \S+ used of a file of ")
+
+    def test_output_that_cannot_be_written_is_a_failure(self):
+        for words in (["post", "user", "-", "1"], ["clock"], ["txn", "-"]):
+            with open("/dev/full", "w", encoding="ascii") as full:
+                done = subprocess.run([BUILD.lockstep, "--url", self.url, *words],
+                                      stdout=full, input="begin will a\n", text=True,
+                                      stderr=subprocess.PIPE, timeout=60, check=False,
+                                      env=ENVIRONMENT)
+            self.assertEqual(1, done.returncode)
+            self.assertRegex(done.stderr.splitlines()[-1],
+                             r"standard output (cannot be written: No space|could not be written$)")
 
     def watch(self, *args, **options):
         return spawn([BUILD.lockstep, "--url", self.url, "watch", *args], stdout=subprocess.PIPE,
@@ -318,6 +342,14 @@ class Commands:
             watch.send_signal(signal.SIGINT)
             rest, errors = watch.communicate(timeout=20)
         self.assertEqual((0, "", ""), (watch.returncode, rest, errors))
+
+    def test_a_watch_ends_when_its_reader_is_gone(self):
+        self.out("post", "user", "-", "1")
+        watch = self.watch("-")
+        watch.stdout.readline()
+        watch.stdout.close()
+        self.assertEqual(0, watch.wait(timeout=20))
+        watch.stderr.close()
 
     def test_a_watch_ends_by_itself_after_count(self):
         self.out("post", "user", "-", "-", stdin="1\n2\n3\n4\n")
@@ -436,7 +468,27 @@ class OnServer(Commands, unittest.TestCase):
         self.assertIn("messages from 2 to 5 were discarded", done.stderr)
         self.assertIn("lockstep read 6", done.stderr)
         self.assertIn("lockstep watch 6", self.run_here("watch", "2", code=1).stderr)
+        self.assertIn("lockstep report --from 6",
+                      self.run_here("report", "--from", "2", code=1).stderr)
         self.assertEqual(5, len(self.lines("read")))
+
+    def test_a_password_in_the_url_opens_and_is_never_shown(self):
+        with self.server.client() as client:
+            client.must("CONFIG", "SET", "password", "s3cret")
+        self.assertIn("set LOCKSTEP_PASSWORD", self.run_here("clock", code=1).stderr)
+        secured = self.url.replace("://", "://default:s3cret@")
+        self.assertNotEqual(self.url, secured)
+        for words in (["clock"], ["status"], ["status", "--json"], ["post", "user", "-", "-"],
+                      ["bench", "--requests", "10"], ["bench", "--requests", "10", "--json"],
+                      ["report", "--out", "-"]):
+            done = run(*words, url=secured, stdin="1\n")
+            self.assertNotEqual("", done.stdout)
+            self.assertNotIn("s3cret", done.stdout + done.stderr)
+        for url, password in ((secured, "another"), (self.url, "s3cret")):
+            for words in ("clock", "status"):
+                subprocess.run([BUILD.lockstep, "--url", url, words], timeout=60, check=True,
+                               stdout=subprocess.DEVNULL,
+                               env={**ENVIRONMENT, "LOCKSTEP_PASSWORD": password})
 
     def test_a_server_that_is_not_there(self):
         self.server.kill()
@@ -499,130 +551,6 @@ class OnServer(Commands, unittest.TestCase):
         finally:
             redis.kill()
             redis.wait()
-
-
-class Files(unittest.TestCase):
-    """check, dump and load on the files themselves."""
-
-    def setUp(self):
-        self.room = scratch("cli")
-        self.directory = self.room / "data"
-        with Server(BUILD, self.directory) as server:
-            with server.client() as client:
-                client.must("NODE.JOIN", "alpha", "META", "JSON", '{"a":1}')
-                client.must("MSG.POST", "user", "-", "SEQ", "1", "TEXT", "hello")
-                client.must("MSG.POST", "D", "C", "TO", "alpha", "TEXT", "world")
-                client.must("OBJ.PUT", "mine", "v", "OWNED")
-                client.must("OBJ.PUT", b"\x00\xff", b"\x00\xff")
-                client.must("OBJ.PUT", "a", "1")
-                client.must("OBJ.PUT", "a", "2")
-                client.must("OBJ.PUT", "large", b"x" * 20000)
-                client.must("OBJ.DEL", "large")
-                client.must("MSG.TRIM", "BEFORE", "3")
-            server.kill()
-
-    def damaged(self, data):
-        directory = self.room / "damaged"
-        directory.mkdir(exist_ok=True)
-        (directory / "data.mdb").write_bytes(data)
-        return directory
-
-    def test_a_whole_directory_is_ok(self):
-        self.assertRegex(out("check", self.directory), r"^ok: \d+ messages, 1 nodes, 3 objects, ")
-        self.assertEqual(out("check", self.directory), out("check", url=f"lmdb:{self.directory}"))
-        result = lines("check", self.directory)[0]
-        self.assertEqual((True, 0), (result["ok"], result["faults"]))
-
-    def test_a_bit_flipped_in_the_file_is_found(self):
-        data = (self.directory / "data.mdb").read_bytes()
-        for text, damaged in ((b"mine", b"mind"), (b"\x00\xff", b"\x00\xfe"), (b"up", b"uq")):
-            run("check", self.damaged(data.replace(text, damaged)), code=1)
-        # Nothing refers to a producer, and under a lesser category no scan meets it: it is counted.
-        stray = re.sub(rb"P\x11(?=.{16}\xa3)", b"A\x11", data, flags=re.DOTALL)
-        self.assertNotEqual(data, stray)
-        self.assertIn("category P has 1 records, but 0",
-                      run("check", self.damaged(stray), code=1).stdout)
-        copy = data.replace(b"\x65world", b"\x65worle")
-        self.assertNotEqual(data, copy)
-        done = run("check", self.damaged(copy), code=1)
-        self.assertRegex(done.stdout, r"^fault  message \d+: .+\n       key 4d11[0-9a-f]{18}")
-        self.assertRegex(done.stderr, r"^lockstep: \d+ faults?\n$")
-        fault = [json.loads(line) for line in
-                 run("check", "--json", self.damaged(copy), code=1).stdout.splitlines()]
-        self.assertTrue(fault[0]["fault"])
-        self.assertTrue(fault[0]["key"].startswith("4d11"))
-        self.assertFalse(fault[-1]["ok"])
-
-    def test_garbage_in_the_file_never_ends_in_anything_but_0_or_1(self):
-        data = (self.directory / "data.mdb").read_bytes()
-        chance = random.Random(2)
-        found = 0
-        for _ in range(60):
-            copy = bytearray(data)
-            page = 4096 * chance.randrange(len(data) // 4096)
-            size = chance.choice((1, 8, 64, 4096))
-            at = page + chance.randrange(4096 - size + 1)
-            copy[at:at + size] = chance.randbytes(size)
-            done = subprocess.run([str(BUILD.lockstep), "check", str(self.damaged(copy))],
-                                  capture_output=True, text=True, timeout=60, check=False,
-                                  errors="replace")
-            self.assertIn(done.returncode, (0, 1), done.stderr)
-            found += done.returncode
-            self.assertEqual(done.returncode == 0, done.stdout.startswith("ok: "), done.stdout)
-        self.assertGreater(found, 0)
-
-    def test_a_dump_is_loaded_as_it_was(self):
-        dump = run("dump", self.directory).stdout
-        head, *records, end = [json.loads(line) for line in dump.splitlines()]
-        self.assertEqual(("dump", 1), (head["lockstep"], head["format"]))
-        self.assertEqual((True, len(records)), (end["end"], end["records"]))
-        self.assertEqual([record["category"] for record in records],
-                         sorted(record["category"] for record in records))
-        copy = self.room / "copy"
-        copy.mkdir()
-        self.assertEqual([{"records": len(records)}], lines("load", copy, stdin=dump))
-        self.assertEqual(dump, run("dump", copy).stdout)
-        self.assertEqual(dump, run("dump", url=f"lmdb:{copy}/").stdout)
-        run("check", copy)
-        before = out("read", url=self.directory)
-        self.assertEqual(before, out("read", url=copy))
-        with Server(BUILD, copy) as server:
-            self.assertEqual(out("scan", url=self.directory),
-                             out("scan", url=f"lockstep://127.0.0.1:{server.port}"))
-
-    def test_a_dump_that_was_cut_or_altered_is_refused(self):
-        dump = run("dump", self.directory).stdout
-        text = dump.splitlines(keepends=True)
-        copy = self.room / "copy"
-        bad = {
-            "empty": "",
-            "no dump": "hello\n",
-            "another format": dump.replace('"format":1', '"format":2', 1),
-            "without its end": "".join(text[:-1]),
-            "without a record": "".join(text[:3] + text[4:]),
-            "with a record twice": "".join(text[:3] + text[2:]),
-            "with two records swapped": "".join(text[:3] + [text[4], text[3]] + text[5:]),
-            "with more behind": dump + text[1],
-            "of another clock": dump.replace('"clock":', '"clock":1', 1),
-            "cut in a line": dump[:len(dump) // 2],
-        }
-        chance = random.Random(3)
-        for n in range(40):
-            at = chance.randrange(len(dump))
-            bad[f"altered at {at}"] = dump[:at] + chr(ord(dump[at]) ^ 1) + dump[at + 1:]
-        for what, given in bad.items():
-            done = run("load", copy, stdin=given, code=1)
-            self.assertRegex(done.stderr, "^lockstep: .+\n$", what)
-            self.assertEqual(["data"], sorted(os.listdir(self.room)), what)
-
-    def test_load_takes_only_a_new_or_empty_directory(self):
-        dump = run("dump", self.directory).stdout
-        self.assertIn("is not empty", run("load", self.directory, stdin=dump, code=1).stderr)
-        run("load", self.room / "no" / "where", stdin=dump, code=1)
-        beside = self.room / "copy.loading"
-        beside.mkdir()
-        self.assertIn("another load", run("load", self.room / "copy", stdin=dump, code=1).stderr)
-        self.assertTrue(beside.exists())
 
 
 class Transactions(unittest.TestCase):
@@ -696,6 +624,15 @@ class Transactions(unittest.TestCase):
             done = run("txn", "-", url=self.directory, stdin=steps, code=1)
             self.assertIn(sentence, done.stderr)
         self.assertEqual("a is absent", self.out("get", "a"))
+
+    def test_input_that_cannot_be_read_is_a_failure(self):
+        unreadable = os.open("/", os.O_RDONLY)
+        done = subprocess.run([BUILD.lockstep, "--url", self.directory, "txn", "-"],
+                              stdin=unreadable, capture_output=True, text=True, timeout=60,
+                              check=False, env=ENVIRONMENT)
+        os.close(unreadable)
+        self.assertEqual((1, "lockstep: standard input cannot be read: Is a directory\n"),
+                         (done.returncode, done.stderr))
 
     def test_an_open_transaction_is_explained(self):
         command = [str(BUILD.lockstep), "--url", str(self.directory), "txn", "-"]
@@ -785,6 +722,22 @@ class Examples(unittest.TestCase):
         self.assertEqual(["doing 1: 10", "doing 2: 20", "doing 3: 30"], first.splitlines())
         second = self.start("react.sh", state, "1").communicate(timeout=60)[0]
         self.assertEqual(["doing 4: 40"], second.splitlines())
+
+    def test_reacting_begins_with_the_oldest_message_kept(self):
+        with Server(BUILD, self.directory) as server, server.client() as client:
+            for n in (10, 20, 30):
+                client.must("MSG.POST", "user", "-", "JSON", str(n))
+            client.must("MSG.TRIM", "BEFORE", "2")
+        first = self.start("react.sh", self.room / "state", "1").communicate(timeout=60)[0]
+        self.assertEqual(["doing 2: 20"], first.splitlines())
+
+    def test_an_example_without_arguments_says_how_it_is_called(self):
+        for name in ("backup.sh", "bank.sh", "lock.sh", "react.sh"):
+            script = pathlib.Path(__file__).parents[2] / "examples" / name
+            done = subprocess.run(["sh", script], capture_output=True, text=True, timeout=60,
+                                  check=False)
+            self.assertEqual(2, done.returncode)
+            self.assertRegex(done.stderr, rf"{name} [A-Za-z]")
 
 
 if __name__ == "__main__":

@@ -95,7 +95,8 @@ class Live(unittest.TestCase):
     def test_what_cannot_be_live_is_refused(self):
         for args, sentence in ((["--nodes", "65"], "at most 64, not 65"),
                                (["--rates", "1001"], "at most 1000 times a second"),
-                               (["--loss", "0.1"], "--loss is for virtual time")):
+                               (["--loss", "0.1"], "--loss is for virtual time"),
+                               (["--url", "mem:"], "goes through a server, lockstep://")):
             done = subprocess.run([LOCKSTEP, "model", "--live", *args], capture_output=True,
                                   text=True, timeout=60, check=False)
             self.assertNotEqual(0, done.returncode)

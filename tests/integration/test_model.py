@@ -377,6 +377,7 @@ class Shown(Directory):
         self.assertEqual([str(self.out), str(other)],
                          [json.loads(line)["directory"] for line in lines])
         self.assertEqual(self.summary()["totals"], json.loads(lines[0])["summary"]["totals"])
+        self.assertNotIn("nodes", json.loads(lines[0])["summary"])
 
     def test_a_comparison_needs_runs(self):
         run("compare", self.out, code=2)

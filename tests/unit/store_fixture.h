@@ -135,6 +135,20 @@ static inline void assert_value_now(struct store *store, struct key key, const c
     store->driver->abort(txn);
 }
 
+/* Whether writers that each read the number under "sum" and put one more have come to this. */
+static inline void assert_sum(struct store *store, uint64_t wanted)
+{
+    struct store_txn *txn = begin(store, STORE_READ);
+    struct key key = text_key('C', "sum");
+    ls_bytes value;
+    uint64_t sum = 0;
+    assert_int_equal(store->driver->get(txn, key_bytes(&key), &value), 0);
+    assert_int_equal(value.size, sizeof sum);
+    memcpy(&sum, value.data, sizeof sum);
+    assert_int_equal(sum, wanted);
+    store->driver->abort(txn);
+}
+
 static inline uint64_t count(struct store *store, char category)
 {
     struct ls_error error = {0};

@@ -1,18 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The request parser: what is a command, what is refused, and that no cut matters. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/buf.h"
 #include "faults.h"
 #include "resp/parser.h"
+#include "resp_fixture.h"
 
 #define SIZE_LIMIT   1024
 #define INLINE_LIMIT 128
@@ -36,8 +26,6 @@ static void print_command(struct buf *out, const struct resp_parser *parser)
     assert_int_equal(buf_append_byte(out, ']'), 0);
 }
 
-/* Feeds `input` in pieces of `piece` bytes after a first one of `first`, each time in a block of
- * memory of its own that is exactly as large, and prints the commands and the error. */
 static void run_cut(const void *input, size_t size, size_t first, size_t piece, struct buf *out)
 {
     struct resp_parser parser = fresh();
@@ -78,23 +66,6 @@ static void run_cut(const void *input, size_t size, size_t first, size_t piece, 
     assert_int_equal(buf_append_byte(out, 0), 0);
     resp_parser_free(&parser);
 }
-
-/* The commands (and the error) that `input` has, fed whole, a byte at a time, and cut in two at
- * every byte. */
-static void expect_of(const void *input, size_t size, const char *expected)
-{
-    for (size_t first = 0; first <= size; first++) {
-        struct buf out = {0};
-        run_cut(input, size, first, first == 0 ? 1 : size, &out);
-        if (strcmp((char *)out.data, expected) != 0) {
-            print_error("cut at %zu of: %.*s\n", first, (int)size, (const char *)input);
-        }
-        assert_string_equal((char *)out.data, expected);
-        buf_free(&out);
-    }
-}
-
-#define EXPECT(input, expected) expect_of("" input, sizeof(input) - 1, expected)
 
 static void an_array_of_bulk_strings_is_a_command(void **state)
 {
@@ -419,17 +390,7 @@ static void garbage_gives_the_same_however_it_is_cut(void **state)
             random = random * 6364136223846793005u + 1442695040888963407u;
             input[i] = alphabet[(random >> 33) % (sizeof alphabet - 1)];
         }
-        struct buf whole = {0};
-        struct buf cut = {0};
-        run_cut(input, size, size, size, &whole);
-        run_cut(input, size, 0, 1 + (size_t)round % 7, &cut);
-        if (!bytes_equal(buf_bytes(&whole), buf_bytes(&cut))) {
-            print_error("round %d: %s / %s\n", round, (char *)whole.data, (char *)cut.data);
-        }
-        assert_int_equal(whole.size, cut.size);
-        assert_memory_equal(whole.data, cut.data, whole.size);
-        buf_free(&whole);
-        buf_free(&cut);
+        expect_no_cut_matters(input, size, 1 + (size_t)round % 7);
     }
 }
 

@@ -1,18 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The reply parser: every type, every limit, and that the cut of the bytes never matters. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
-#include "base/buf.h"
 #include "faults.h"
 #include "resp/reply.h"
 #include "resp/writer.h"
+#include "resp_fixture.h"
 
 #define SIZE_LIMIT  512
 #define VALUE_LIMIT 64
@@ -66,8 +57,6 @@ static void print_reply(struct buf *out, const struct resp_reply *reply)
     put(out, ";");
 }
 
-/* Feeds `input` in pieces of `piece` bytes after a first one of `first`, each time in a block of
- * memory of its own that is exactly as large, and prints the replies and the error. */
 static void run_cut(const void *input, size_t size, size_t first, size_t piece, struct buf *out)
 {
     struct resp_reply reply = {.reply_size_max = SIZE_LIMIT, .value_count_max = VALUE_LIMIT};
@@ -113,23 +102,6 @@ static void run_cut(const void *input, size_t size, size_t first, size_t piece, 
     assert_int_equal(buf_append_byte(out, 0), 0);
     resp_reply_free(&reply);
 }
-
-/* The replies (and the error) that `input` has, fed whole, a byte at a time, and cut in two at
- * every byte. */
-static void expect_of(const void *input, size_t size, const char *expected)
-{
-    for (size_t first = 0; first <= size; first++) {
-        struct buf out = {0};
-        run_cut(input, size, first, first == 0 ? 1 : size, &out);
-        if (strcmp((char *)out.data, expected) != 0) {
-            print_error("cut at %zu of: %.*s\n", first, (int)size, (const char *)input);
-        }
-        assert_string_equal((char *)out.data, expected);
-        buf_free(&out);
-    }
-}
-
-#define EXPECT(input, expected) expect_of("" input, sizeof(input) - 1, expected)
 
 static void the_types_of_resp2_are_read(void **state)
 {
@@ -522,13 +494,7 @@ static void random_bytes_give_the_same_however_they_are_cut(void **state)
             random = random * 6364136223846793005u + 1442695040888963407u;
             put(&input, words[(random >> 33) % (sizeof words / sizeof *words)]);
         }
-        struct buf whole = {0};
-        struct buf cut = {0};
-        run_cut(input.data, input.size, input.size, 1, &whole);
-        run_cut(input.data, input.size, 0, 1 + (size_t)round % 7, &cut);
-        assert_string_equal((char *)whole.data, (char *)cut.data);
-        buf_free(&whole);
-        buf_free(&cut);
+        expect_no_cut_matters(input.data, input.size, 1 + (size_t)round % 7);
         buf_free(&input);
     }
 }

@@ -271,14 +271,7 @@ static void writers_of_several_threads_take_turns(void **state)
     for (int i = 0; i < 4; i++) {
         pthread_join(threads[i], NULL);
     }
-    struct store_txn *txn = begin(store, STORE_READ);
-    struct key key = text_key('C', "sum");
-    ls_bytes value;
-    uint64_t sum = 0;
-    assert_int_equal(store->driver->get(txn, key_bytes(&key), &value), 0);
-    memcpy(&sum, value.data, sizeof sum);
-    assert_int_equal(sum, 4 * 500);
-    store->driver->abort(txn);
+    assert_sum(store, 4 * 500);
 }
 
 /* ---- scans ---- */

@@ -258,17 +258,23 @@ static void near_the_quota_free_pages_are_used_at_once(void **state)
 
 /* ---- crashes ---- */
 
-static void what_a_killed_process_committed_is_there(void **state)
+/* What a process leaves that is killed in a row of writes. */
+static void add_and_be_killed(const char *directory, unsigned count)
 {
-    struct fixture *f = *state;
     pid_t child = new_child();
     if (child == 0) {
-        struct store *store = opened(f->directory);
+        struct store *store = opened(directory);
         store_run(store, true);
-        add(store, 0, 200);
+        add(store, 0, count);
         die();
     }
     assert_int_equal(end_of(child), 1000 + SIGKILL);
+}
+
+static void what_a_killed_process_committed_is_there(void **state)
+{
+    struct fixture *f = *state;
+    add_and_be_killed(f->directory, 200);
     assert_true(logged(f->directory) > 0);
     struct store *store = opened(f->directory);
     assert_added(store, 200);
@@ -279,14 +285,7 @@ static void what_a_killed_process_committed_is_there(void **state)
 static void a_reader_recovers_too(void **state)
 {
     struct fixture *f = *state;
-    pid_t child = new_child();
-    if (child == 0) {
-        struct store *store = opened(f->directory);
-        store_run(store, true);
-        add(store, 0, 100);
-        die();
-    }
-    assert_int_equal(end_of(child), 1000 + SIGKILL);
+    add_and_be_killed(f->directory, 100);
     struct store *store = opened_with(f->directory, (struct store_options){.read_only = true});
     assert_added(store, 100);
     store_close(store);
@@ -404,14 +403,7 @@ static void the_round_of_a_killed_process_is_ended_by_the_next_writer(void **sta
     struct fixture *f = *state;
     struct store *store = opened(f->directory);
     struct store *reader = opened_with(f->directory, (struct store_options){.read_only = true});
-    pid_t child = new_child();
-    if (child == 0) {
-        struct store *mine = opened(f->directory);
-        store_run(mine, true);
-        add(mine, 0, 100);
-        die();
-    }
-    assert_int_equal(end_of(child), 1000 + SIGKILL);
+    add_and_be_killed(f->directory, 100);
     assert_true(logged(f->directory) > 0);
     assert_added(reader, 100);
     add(store, 100, 101);

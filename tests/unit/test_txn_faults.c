@@ -4,8 +4,6 @@
 #include "faulty_store.h"
 #include "txn_world.h"
 
-#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
-
 static void open_faulty(struct world *w)
 {
     struct store *store;

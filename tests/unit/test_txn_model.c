@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "arbitrary.h"
 #include "faulty_store.h"
 #include "txn_world.h"
 
@@ -64,11 +65,7 @@ struct trial {
 
 static uint64_t draw(struct trial *t, uint64_t below)
 {
-    t->random += 0x9E3779B97F4A7C15;
-    uint64_t z = t->random;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
-    z = (z ^ z >> 27) * 0x94D049BB133111EB;
-    return (z ^ z >> 31) % below;
+    return random_below(&t->random, below);
 }
 
 /* ---- what was seen and written ---- */

@@ -11,8 +11,6 @@
 
 #include "txn_world.h"
 
-#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
-
 enum { ACCOUNTS = 3, THREADS = 6, TRANSFERS = 300, MONEY = 100 };
 
 static const char *const accounts[ACCOUNTS] = {"a", "b", "c"};

@@ -174,14 +174,25 @@ void world_work(struct world *world, size_t process)
     }
 }
 
+void world_submit_together(struct world *world, size_t process, struct job *const *jobs,
+                           size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct job *job = jobs[i];
+        job->request.owner = job;
+        job->request.error = &job->error;
+        job->request.next = i + 1 < count ? &jobs[i + 1]->request : NULL;
+        job->done = false;
+        txn_request(&job->request, &job->call);
+    }
+    sequencer_submit(world->processes[process].sequencer, &jobs[0]->request,
+                     &jobs[count - 1]->request);
+    world_work(world, process);
+}
+
 void world_submit(struct world *world, size_t process, struct job *job)
 {
-    job->request.owner = job;
-    job->request.error = &job->error;
-    job->done = false;
-    txn_request(&job->request, &job->call);
-    sequencer_submit(world->processes[process].sequencer, &job->request, &job->request);
-    world_work(world, process);
+    world_submit_together(world, process, &job, 1);
 }
 
 void world_run(struct world *world, size_t process, struct job *job, int status)

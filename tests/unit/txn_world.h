@@ -14,6 +14,9 @@
 #define JOB_KEYS        8
 #define VALUE_TEXT_SIZE 32
 
+/* Texts that end in NULL. */
+#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
+
 struct process {
     struct sequencer *sequencer;
     struct txn *txn;
@@ -63,10 +66,13 @@ void job_free(struct job *job);
 
 /* Submits, and lets the process work until it has nothing to do; the job is then done or parked. */
 void world_submit(struct world *world, size_t process, struct job *job);
+/* The same with several, in one batch. */
+void world_submit_together(struct world *world, size_t process, struct job *const *jobs,
+                           size_t count);
 void world_work(struct world *world, size_t process);
 /* Lets the process tick. */
 void world_tick(struct world *world, size_t process);
-/* The same with one that must then be done, with this status. */
+/* Submits one that must then be done, with this status. */
 void world_run(struct world *world, size_t process, struct job *job, int status);
 
 /* In one go, with no results to look at. Gives the timestamp. */

@@ -4,10 +4,10 @@ Each transfer also writes a note under a name of its own. So what a store should
 its notes alone: every answered transfer has its note, and every account is what the notes say.
 """
 
-import random
 import threading
 
-from lib.resp import Client, Closed, Error
+from lib.resp import Client, Error
+from lib.worker import Worker
 
 ACCOUNTS = 20
 DEPOSIT = 1000
@@ -82,27 +82,13 @@ class Bank:
         return 1
 
 
-class Teller(threading.Thread):
-    """One connection that moves money until it is told to stop or its connection ends."""
+class Teller(Worker):
+    """One connection that moves money."""
 
     def __init__(self, name, port, bank, seed, stop):
-        super().__init__(name=name, daemon=True)
-        self.port = port
+        super().__init__(name, port, bank.faults, seed, stop)
         self.bank = bank
-        self.random = random.Random(f"{seed} {name}")
-        self.stop = stop
         self.sent = 0
-        self.client = None
-
-    def run(self):
-        try:
-            with Client(self.port) as self.client:
-                while not self.stop.is_set():
-                    self.step()
-        except (Closed, ConnectionError):
-            pass
-        except Exception as reason:  # pylint: disable=broad-except
-            self.bank.faults.append(f"{self.name}: {type(reason).__name__}: {reason}")
 
     def transfer(self):
         source, target = self.random.sample(range(ACCOUNTS), 2)
@@ -110,9 +96,6 @@ class Teller(threading.Thread):
         self.sent += 1
         self.bank.send(transfer)
         return transfer
-
-    def step(self):
-        raise NotImplementedError
 
     @staticmethod
     def is_late(reply):

@@ -4,41 +4,20 @@ Each ends when its connection does, or when told to. A reply that may not be is 
 ledger.
 """
 
-import random
 import threading
 import uuid
 
 from lib.ledger import SHARED, Change, Post, content
-from lib.resp import Client, Closed, Error
+from lib.resp import Error
+from lib.worker import Worker
 
 
-class Worker(threading.Thread):
-    """One connection."""
+class Loader(Worker):
+    """One connection, with the ledger of all."""
 
     def __init__(self, name, port, ledger, seed, stop):
-        super().__init__(name=name, daemon=True)
-        self.port = port
+        super().__init__(name, port, ledger.faults, seed, stop)
         self.ledger = ledger
-        self.random = random.Random(f"{seed} {name}")
-        self.stop = stop
-        self.client = None
-
-    def run(self):
-        try:
-            with Client(self.port) as self.client:
-                self.begin()
-                while not self.stop.is_set():
-                    self.step()
-        except (Closed, ConnectionRefusedError):
-            pass
-        except Exception as reason:  # pylint: disable=broad-except
-            self.ledger.faults.append(f"{self.name}: {type(reason).__name__}: {reason}")
-
-    def begin(self):
-        """Before the first step."""
-
-    def step(self):
-        raise NotImplementedError
 
     def size(self):
         """Mostly small; some need pages of their own."""
@@ -50,7 +29,7 @@ class Worker(threading.Thread):
         return reply
 
 
-class Poster(Worker):
+class Poster(Loader):
     """Posts in pipelines; some posts carry a clock."""
 
     def begin(self):
@@ -75,7 +54,7 @@ class Poster(Worker):
             self.ledger.give_post(post, self.seen)
 
 
-class Numbered(Worker):
+class Numbered(Loader):
     """A node that numbers its posts and, after a lost connection, sends again what was in doubt."""
 
     def begin(self):
@@ -115,7 +94,7 @@ class Numbered(Worker):
             self.ledger.give_post(post, self.number(self.client.reply()))
 
 
-class Objects(Worker):
+class Objects(Loader):
     """Puts with and without conditions, deletes and transactions on keys of its own, several at a
     time, and swaps of one key that all want."""
 
@@ -206,7 +185,7 @@ class Objects(Worker):
         self.ledger.swap_places[reply] = self.ledger.place()
 
 
-class Clocks(Worker):
+class Clocks(Loader):
     """Takes fresh clock values."""
 
     def step(self):
@@ -216,7 +195,7 @@ class Clocks(Worker):
         self.stop.wait(self.random.random() * 0.004)
 
 
-class Trimmer(Worker):
+class Trimmer(Loader):
     """Discards the old, keeping about `keep` clocks."""
 
     keep = 3000

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from lib.resp import Client
@@ -49,6 +50,34 @@ def spawn(command, environment=None, user=None, **options):
     process = subprocess.Popen([*wrapper, "env", *extra, *map(str, command)], **options)
     _running.append(process)
     return process
+
+
+class Program:
+    """A process whose lines are taken, word by word, as they come."""
+
+    def __init__(self, command):
+        self.lines = []
+        self.process = spawn(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            if line.endswith("\n"):
+                self.take(line.split())
+
+    def take(self, words):
+        self.lines.append(words)
+
+    def kill(self):
+        """kill -9; it must not have ended by itself before."""
+        code = self.process.poll()
+        assert code is None, f"it ended with {code}: {self.process.stderr.read()}"
+        self.process.kill()
+        self.process.wait()
+        self.reader.join(10)
+        self.process.stdout.close()
+        self.process.stderr.close()
 
 
 def wait_until(condition, what, seconds=20):
