@@ -34,10 +34,11 @@ static void start(void)
     struct ls_error error;
     if (standard.store == NULL) {
         CHECK(config_init(&standard) == 0);
-        standard.listen[0] = '\0';
+        free(standard.listen);
         free(standard.store);
+        standard.listen = strdup("127.0.0.1:0");
         standard.store = strdup("mem:");
-        CHECK(standard.store != NULL);
+        CHECK(standard.listen != NULL && standard.store != NULL);
         standard.retention_count = 1000;
         standard.txn_ttl = 20;
         standard.sync = false;

@@ -27,10 +27,11 @@ static struct server *open_server(void)
     struct config config;
     struct ls_error error;
     assert_int_equal(config_init(&config), 0);
-    config.listen[0] = '\0';
+    free(config.listen);
     free(config.store);
+    config.listen = strdup("127.0.0.1:0");
     config.store = strdup("mem:");
-    assert_non_null(config.store);
+    assert_true(config.listen != NULL && config.store != NULL);
     assert_int_equal(server_open(&server, &config, &error), 0);
     while (server->nodes.epoch == 0) {
         uv_run(&server->loop, UV_RUN_ONCE);
