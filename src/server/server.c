@@ -114,9 +114,14 @@ static void flush_list(struct link *list)
     }
 }
 
+/* Those for which an earlier turn had no time left go first. */
 static void flush_all(struct server *server)
 {
-    flush_list(&server->late);
+    while (!list_empty(&server->late) && server->watched_ns < TURN_LOOK_NS) {
+        struct link *at = server->late.next;
+        list_remove(at);
+        conn_flush(LINK_OWNER(at, struct conn, dirty));
+    }
     flush_list(&server->dirty);
 }
 
@@ -126,13 +131,24 @@ static void on_rest(uv_timer_t *timer)
     (void)timer;
 }
 
-/* Lets every watch read on. Where there are so many that this takes long, the loop rests from it
- * for as long again: commands get half of the time, and the next round sends more at once. */
+/* The round is over when the last of the watches had its time. */
+static void end_round(struct server *server)
+{
+    if (server->round_ns > ROUND_SHORT_NS) {
+        uint64_t rest_ns = server->round_ns < REST_MAX_NS ? server->round_ns : REST_MAX_NS;
+        server->watches_rest_ns = uv_hrtime() + rest_ns;
+    }
+    server->round_ns = 0;
+}
+
+/* Lets every watch read on. Where there are so many that this takes long, it takes some turns, and
+ * then the loop rests from it for as long again: commands get half of the time, and the next round
+ * sends more at once. */
 static void wake_watches(struct server *server)
 {
-    uint64_t begin_ns = uv_hrtime();
-    if (begin_ns < server->watches_rest_ns) {
-        uint64_t rest_ns = server->watches_rest_ns - begin_ns;
+    uint64_t now_ns = uv_hrtime();
+    if (now_ns < server->watches_rest_ns) {
+        uint64_t rest_ns = server->watches_rest_ns - now_ns;
         uv_timer_start(&server->rest, on_rest, (rest_ns + 999999) / 1000000, 0);
         return;
     }
@@ -143,11 +159,6 @@ static void wake_watches(struct server *server)
         if (conn->writing == NULL && !link_joined(&conn->dirty)) {
             conn_flush(conn);
         }
-    }
-    uint64_t end_ns = uv_hrtime();
-    uint64_t took_ns = end_ns - begin_ns;
-    if (took_ns > ROUND_SHORT_NS) {
-        server->watches_rest_ns = end_ns + (took_ns < REST_MAX_NS ? took_ns : REST_MAX_NS);
     }
 }
 
@@ -170,9 +181,13 @@ static void turn(struct server *server)
         server->reads_more = reads_go_on(server, changed);
     }
     server->watches_due = server->watches_due || changed;
-    if (server->watches_due) {
+    if (server->watches_due && list_empty(&server->late)) {
         wake_watches(server);
         flush_all(server);
+    }
+    server->round_ns += server->watched_ns;
+    if (list_empty(&server->late)) {
+        end_round(server);
     }
     reads_end(&server->reads);
     queue_submit(&server->queue, server->sequencer); /* the releases for those that are gone */

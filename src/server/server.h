@@ -85,6 +85,7 @@ struct server {
 
     uint64_t looked_ns;       /* what the reads that this turn began took of it */
     uint64_t watched_ns;      /* what the watches took of it */
+    uint64_t round_ns;        /* and since all of them had had their time */
     bool reads_more;          /* some MSG.READ under way has not looked at all of the box */
     bool box_changed;         /* a commit happened since the last turn */
     bool watches_due;         /* a commit happened since the watches last looked */
