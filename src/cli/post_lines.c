@@ -124,7 +124,7 @@ static int fail_at(const struct lines *lines, size_t refused, const struct ls_er
     }
     char text[CLI_SENTENCE_SIZE];
     (void)cli_fail("line %" PRIu64 ": %s", lines->numbers[refused], cli_sentence(text, error));
-    if (error->code == LS_ECONN || error->code == LS_EINTERNAL) {
+    if (error->code == LS_ECONN || error->code == LS_EPROTO || error->code == LS_EINTERNAL) {
         return cli_fail("stopped; that line, and up to %zu behind it, may have been posted",
                         batch->count - refused - 1);
     }

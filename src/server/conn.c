@@ -657,22 +657,24 @@ static struct conn *conn_begin(struct conn *conn)
     return conn->closed ? NULL : conn;
 }
 
-struct conn *conn_accept(struct server *server, uv_stream_t *listener)
+int conn_accept(struct server *server, uv_stream_t *listener, struct conn **out)
 {
     struct conn *conn = conn_new(server, listener->type);
+    *out = NULL;
     if (conn == NULL) {
-        return NULL;
+        return LS_ENOMEM;
     }
     if (uv_accept(listener, &conn->socket.stream) != 0) {
         conn_close(conn);
-        return NULL;
+        return 0;
     }
     if (listener->type == UV_TCP) {
         uv_tcp_nodelay(&conn->socket.tcp, 1);
         unsigned keepalive = (unsigned)server->config.tcp_keepalive;
         uv_tcp_keepalive(&conn->socket.tcp, keepalive > 0, keepalive);
     }
-    return conn_begin(conn);
+    *out = conn_begin(conn);
+    return 0;
 }
 
 struct conn *conn_adopt(struct server *server, int fd)

@@ -117,10 +117,12 @@ static inline bool conn_watches(const struct conn *conn)
     return conn->box_watch != NULL || conn->object_watch != NULL || !list_empty(&conn->listens);
 }
 
-/* Takes the next client of a listening stream: NULL where there is no memory or it is gone. */
-struct conn *conn_accept(struct server *server, uv_stream_t *listener);
+/* Takes the next client of a listening stream; *out is NULL where it is gone. LS_ENOMEM: it waits
+ * still. */
+int conn_accept(struct server *server, uv_stream_t *listener, struct conn **out);
 
-/* Takes a connected Unix socket: NULL as above; the descriptor is then still the caller's. */
+/* Takes a connected Unix socket: NULL where there is no memory; the descriptor is then still the
+ * caller's. */
 struct conn *conn_adopt(struct server *server, int fd);
 
 /* Where replies go. Marks the connection for the end of the turn. */

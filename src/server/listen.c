@@ -23,6 +23,7 @@ struct listener {
     struct link link;
     union socket socket;
     const char *path; /* in the text: of a Unix socket, to be removed in the end; else NULL */
+    bool waiting;     /* there was no memory for a client, which is to be let in later */
     char text[];      /* the address as the settings name it */
 };
 
@@ -60,7 +61,9 @@ static void on_connection(uv_stream_t *stream, int status)
         return;
     }
     bool full = server->conn_count >= server->conn_max;
-    struct conn *conn = conn_accept(server, stream);
+    struct listener *listener = LINK_OWNER(stream, struct listener, socket);
+    struct conn *conn;
+    listener->waiting = conn_accept(server, stream, &conn) != 0;
     if (conn != NULL && full) {
         static const char text[] = "-ERR max number of clients reached\r\n";
         server->stats.connections_refused++;
@@ -251,6 +254,18 @@ int listen_start(struct server *server, struct ls_error *error)
         log_listening(listener);
     }
     return 0;
+}
+
+/* The loop tells of a client once, and of no other before that one was let in. */
+void listen_tick(struct server *server)
+{
+    LIST_EACH(at, after, &server->listeners)
+    {
+        struct listener *listener = LINK_OWNER(at, struct listener, link);
+        if (listener->waiting) {
+            on_connection(&listener->socket.stream, 0);
+        }
+    }
 }
 
 static void on_closed(uv_handle_t *handle)

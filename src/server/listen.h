@@ -11,6 +11,9 @@ int listen_open(struct server *server, struct ls_error *error);
 /* Lets clients in. */
 int listen_start(struct server *server, struct ls_error *error);
 
+/* Lets in whom there was no memory for. */
+void listen_tick(struct server *server);
+
 void listen_close(struct server *server);
 
 /* Raises the limit of open files to what connections-max needs, and sets how many there may be:

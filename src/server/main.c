@@ -29,6 +29,7 @@ static void install_signals(void)
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     struct sigaction crash = {.sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGHUP, &ignore, NULL);
     sigaction(SIGSEGV, &crash, NULL);
     sigaction(SIGBUS, &crash, NULL);
     sigaction(SIGFPE, &crash, NULL);

@@ -257,6 +257,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct server *server = timer->loop->data;
     uint64_t due_ms = nodes_tick(server);
+    listen_tick(server);
     if (server_now_ms(server) - server->ticked_ms >= 1000) {
         server->ticked_ms = server_now_ms(server);
         object_watches_tick(server);

@@ -151,6 +151,7 @@ def it_answers_everything_before_it_stops(given):
         client = server.client()
         client.send_all([("MSG.POST", "user", "-", "TEXT", str(i)) for i in range(2000)])
         equal(client.reply(), 1, "the first reply")
+        server.process.send_signal(signal.SIGHUP)  # nothing to it
         server.process.send_signal(signal.SIGTERM)
         answered = 1
         try:

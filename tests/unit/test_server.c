@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The server without memory: each allocation of a conversation fails in turn. The client gets
- * replies that are RESP, or its connection is closed; nothing leaks, and the next client is served.
+ * replies that are RESP, or its connection is closed; nothing leaks, and the next client is served;
+ * and one that could not be let in is let in later.
  */
 #include "server/server.h"
 
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -21,7 +23,7 @@
 #include "resp/reply.h"
 #include "server/command.h"
 
-static struct server *open_server(void)
+static struct server *open_server(const char *listen)
 {
     struct server *server;
     struct config config;
@@ -29,14 +31,21 @@ static struct server *open_server(void)
     assert_int_equal(config_init(&config), 0);
     free(config.listen);
     free(config.store);
-    config.listen = strdup("127.0.0.1:0");
+    config.listen = strdup(listen);
     config.store = strdup("mem:");
     assert_true(config.listen != NULL && config.store != NULL);
     assert_int_equal(server_open(&server, &config, &error), 0);
-    while (server->nodes.epoch == 0) {
+    while (!server->ready) {
         uv_run(&server->loop, UV_RUN_ONCE);
     }
     return server;
+}
+
+static void close_server(struct server *server)
+{
+    struct ls_error error;
+    server_stop(server, "the test ends");
+    assert_int_equal(server_run(server, &error), 0);
 }
 
 static void drain(int fd, struct buf *replies)
@@ -128,14 +137,37 @@ static void each_allocation_of_a_conversation_may_fail(void **state)
         "CLIENT SETNAME n\r\nCLIENT LIST\r\nINFO\r\nCONFIG SET quota 0\r\nCONFIG GET "
         "*\r\nCOMMAND\r\n",
     };
-    struct server *server = open_server();
+    struct server *server = open_server("127.0.0.1:0");
     for (size_t i = 0; i < sizeof conversations / sizeof conversations[0]; i++) {
         for (long n = 1; converse_without_memory(server, conversations[i], n); n++) {
         }
     }
-    struct ls_error error;
-    server_stop(server, "the test ends");
-    assert_int_equal(server_run(server, &error), 0);
+    close_server(server);
+}
+
+static void whom_there_was_no_memory_for_is_let_in_later(void **state)
+{
+    (void)state;
+    char listen[64];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "/tmp/lockstep-test-%d", (int)getpid());
+    snprintf(listen, sizeof listen, "unix:%s", address.sun_path);
+    for (int i = 0; i < 3; i++) { /* it may be another thread's allocation that fails */
+        struct server *server = open_server(listen);
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_true(fd >= 0);
+        faults_fail_allocation(1);
+        assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
+        while (faults_allocations() == 0) {
+            uv_run(&server->loop, UV_RUN_ONCE);
+        }
+        faults_fail_allocation(0);
+        while (server->conn_count == 0 && !server->stopping) { /* a tick is enough */
+            uv_run(&server->loop, UV_RUN_ONCE);
+        }
+        close(fd);
+        close_server(server);
+    }
 }
 
 /* True where so many allocations were made that the n-th failed. */
@@ -152,8 +184,7 @@ static bool open_without_memory(long n)
     assert_true(config.store != NULL && size > 0);
     faults_fail_allocation(n);
     if (server_open(&server, &config, &error) == 0) {
-        server_stop(server, "the test ends");
-        assert_int_equal(server_run(server, &error), 0);
+        close_server(server);
     }
     bool failed = faults_allocations() >= n;
     faults_fail_allocation(0);
@@ -171,6 +202,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_allocation_of_a_conversation_may_fail),
+        cmocka_unit_test(whom_there_was_no_memory_for_is_let_in_later),
         cmocka_unit_test(each_allocation_of_a_start_may_fail),
     };
     log_set_level(LOG_ERROR);
