@@ -64,18 +64,24 @@ static void buckets_give(struct recent_key **buckets, size_t count)
     memory_give(buckets, count * sizeof(struct recent_key *));
 }
 
-void spare_free(struct spare *spare)
+void spare_trim(struct spare *spare, size_t bytes)
 {
-    for (struct chunk *chunk = spare->chunks, *before; chunk != NULL; chunk = before) {
-        before = chunk->before;
+    for (struct chunk *chunk; spare->allocated > bytes && (chunk = spare->chunks) != NULL;) {
+        spare->chunks = chunk->before;
+        spare->allocated -= chunk->size;
         chunk_give(chunk);
     }
-    for (struct run *run = spare->runs, *after; run != NULL; run = after) {
-        after = run->after;
+    for (struct run *run; spare->allocated > bytes && (run = spare->runs) != NULL;) {
+        spare->runs = run->after;
+        spare->allocated -= sizeof(*run);
         free(run);
     }
-    buckets_give(spare->buckets, spare->bucket_count);
-    *spare = (struct spare){0};
+    if (spare->allocated > bytes) {
+        spare->allocated -= spare->bucket_count * sizeof(struct recent_key *);
+        buckets_give(spare->buckets, spare->bucket_count);
+        spare->buckets = NULL;
+        spare->bucket_count = 0;
+    }
 }
 
 void generation_free(struct generation *g)

@@ -62,7 +62,8 @@ struct spot {
     unsigned steps;              /* from there */
 };
 
-void spare_free(struct spare *spare);
+/* Gives back what is above so many bytes. */
+void spare_trim(struct spare *spare, size_t bytes);
 
 /* Leaves what it had to those that follow. */
 void generation_free(struct generation *g);

@@ -4,11 +4,14 @@
  * order of the keys. Neighbours share pages there, so a page is written once for all of a
  * generation that belongs in it, and not once for each write.
  *
- * Steps are few and bounded, and as large as what was written since the last one makes them: a
- * generation is moved before the next is full. Where that is too much for a step, since versions
- * are small and then large, more of them follow by and by, without waiting for writes. A step is at
- * the end of a transaction, when all that was asked for has had its room; where there is none left,
- * it waits.
+ * A generation is over when it has its part of the memory, or is some ages of the history old: else
+ * memory would hold for good what a process wrote that never writes enough to fill it.
+ *
+ * Steps are few and bounded, and as large as what was written, or the time that went by, since the
+ * last one makes them: a generation is moved before the next is over. Where that is too much for a
+ * step, since versions are small and then large, more of them follow by and by, without waiting for
+ * writes. A step is at the end of a transaction, when all that was asked for has had its room;
+ * where there is none left, it waits.
  *
  * Rules:
  *  1. Moving again does no harm: the same version goes under the same key. So a crash, a batch that
@@ -24,10 +27,16 @@
 #include "base/error.h"
 #include "txn/state.h"
 
-#define STEP_MIN     4096  /* versions */
-#define STEP_MAX     32768 /* unless memory runs over */
-#define IDLE_MS      2000
-#define PAUSE        16 /* transactions */
+#define STEP_MIN 4096  /* versions */
+#define STEP_MAX 32768 /* unless memory runs over */
+#define IDLE_MS  2000
+
+/* The age of a generation that is over, in ages of the history: by then most versions that are not
+ * the newest of their key are out of its reach, and need not be put. And at least. */
+#define OVER_AGES   3
+#define OVER_MIN_MS 10000
+
+#define PAUSE        16 /* transactions without a step, after one that was undone */
 #define ROOM_PORTION ((uint64_t)256 << 10)
 #define PAGE         4096 /* that a key may have copied, about */
 #define VERSION_MORE 64   /* what a version takes beside its key and value, about */
@@ -43,9 +52,8 @@
 /* A log that is found, of this part of a generation or more, is moved at once. */
 #define WHOLE_FRACTION 4
 
-/* A generation is moved by the time that the next is so full. */
-#define PACE_NUMERATOR   3
-#define PACE_DENOMINATOR 4
+/* A generation is moved by the time that so much of the next is over. */
+#define PACE 0.75
 
 /* Bytes at which a generation is full: it and the one that is moved share the memory. */
 static uint64_t generation_max(const struct txn *txn)
@@ -56,6 +64,20 @@ static uint64_t generation_max(const struct txn *txn)
 static bool is_full(const struct txn *txn)
 {
     return recent_size(txn->recent).active >= generation_max(txn);
+}
+
+/* How much of the active generation is over, by what is in it or by its age; 1: all of it. */
+static double elapsed(const struct txn *txn)
+{
+    const struct merging *merging = &txn->merging;
+    uint64_t history_ms = atomic_load_explicit(&txn->history_age_ms, memory_order_relaxed);
+    uint64_t age_ms = merging->begun && merging->now_ms > merging->begun_ms
+                          ? merging->now_ms - merging->begun_ms
+                          : 0;
+    double filled = (double)recent_size(txn->recent).active / (double)generation_max(txn);
+    double over_ms = OVER_AGES * (double)history_ms;
+    double aged = (double)age_ms / (over_ms > OVER_MIN_MS ? over_ms : OVER_MIN_MS);
+    return filled > aged ? filled : aged;
 }
 
 int merge_admit(const struct txn *txn, struct ls_error *error)
@@ -268,7 +290,7 @@ static int move_keys(struct txn *txn, struct coordinator *c, uint64_t count, str
     return 0;
 }
 
-/* How many versions are to be moved, by how full the next generation is. */
+/* How many versions are to be moved, by how much of the next generation is over. */
 static uint64_t moves_wanted(const struct txn *txn)
 {
     const struct merging *merging = &txn->merging;
@@ -282,12 +304,12 @@ static uint64_t moves_wanted(const struct txn *txn)
     if (merging->idle) {
         return STEP_MIN;
     }
-    uint64_t full = generation_max(txn) / PACE_DENOMINATOR * PACE_NUMERATOR;
-    if (size.active >= full) {
+    double part = elapsed(txn) / PACE;
+    if (part >= 1) {
         /* Whatever is left; at least one, since the end of a generation is a step as well. */
         return size.frozen > merging->taken ? size.frozen - merging->taken : 1;
     }
-    uint64_t target = (uint64_t)((double)size.frozen * (double)size.active / (double)full);
+    uint64_t target = (uint64_t)((double)size.frozen * part);
     return target >= merging->taken + STEP_MIN ? target - merging->taken : 0;
 }
 
@@ -312,7 +334,7 @@ int merge_step(struct txn *txn, struct coordinator *c, struct ls_error *error)
     merging->granted = 0;
     merging->stepped = false;
     if (txn->put_count > 0) {
-        merging->wrote_ms = txn_now_ms(txn);
+        merging->wrote_ms = merging->now_ms = txn_now_ms(txn);
         merging->idle = false;
     }
     if (merging->pause > 0) {
@@ -360,6 +382,17 @@ void merge_found(struct txn *txn)
     }
 }
 
+/* Since when there is something in the active generation. */
+static void note_begin(struct txn *txn)
+{
+    struct merging *merging = &txn->merging;
+    bool begun = recent_size(txn->recent).active > 0;
+    if (begun && !merging->begun) {
+        merging->begun_ms = merging->now_ms = txn_now_ms(txn);
+    }
+    merging->begun = begun;
+}
+
 void merge_settle(struct txn *txn, bool committed)
 {
     struct merging *merging = &txn->merging;
@@ -369,6 +402,7 @@ void merge_settle(struct txn *txn, bool committed)
         merging->taken = merging->taken_kept;
         merging->resume = merging->resume_kept;
         merging->pause = PAUSE;
+        note_begin(txn);
         return;
     }
     merging->pause -= merging->pause > 0;
@@ -383,14 +417,16 @@ void merge_settle(struct txn *txn, bool committed)
             merging->whole = false;
             txn->recent_merged = txn->known.merged;
         }
-    } else if (recent_size(txn->recent).versions > 0 && (is_full(txn) || merging->idle)) {
+    } else if (recent_size(txn->recent).versions > 0 && (merging->idle || elapsed(txn) >= 1)) {
         (void)recent_freeze(txn->recent); /* else later */
     }
+    note_begin(txn);
 }
 
 void merge_tick(struct txn *txn, uint64_t now_ms)
 {
     struct merging *merging = &txn->merging;
+    merging->now_ms = now_ms;
     merging->idle = merging->wrote_ms + IDLE_MS <= now_ms;
     merging->pause = 0;
     if (merging->idle) {

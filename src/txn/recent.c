@@ -30,7 +30,7 @@ void recent_close(struct recent *r)
     }
     generation_free(&r->generations[0]);
     generation_free(&r->generations[1]);
-    spare_free(&r->spare);
+    spare_trim(&r->spare, 0);
     recent_heads_free(r);
     free(r->undo);
     free(r);
@@ -38,7 +38,7 @@ void recent_close(struct recent *r)
 
 void recent_rest(struct recent *r)
 {
-    spare_free(&r->spare);
+    spare_trim(&r->spare, 0);
 }
 
 void recent_reset(struct recent *r, uint64_t next, uint64_t high)
@@ -307,6 +307,7 @@ int recent_freeze(struct recent *r)
     r->active->first = r->next;
     r->active->base = r->high;
     recent_heads_make(r);
+    spare_trim(&r->spare, g->allocated); /* the next one will need no more than this did */
     return 0;
 }
 

@@ -206,7 +206,11 @@ int vlog_follow(struct txn *txn, struct coordinator *c, struct ls_error *error)
         /* Also what this process moved itself: another one may have deleted since what hides it. */
         recent_drop(recent, known->merged);
         if (!recent_is_frozen(recent)) {
-            txn->merging = (struct merging){.wrote_ms = txn->merging.wrote_ms};
+            const struct merging was = txn->merging;
+            txn->merging = (struct merging){.begun = was.begun && recent_size(recent).active > 0,
+                                            .begun_ms = was.begun_ms,
+                                            .wrote_ms = was.wrote_ms,
+                                            .now_ms = was.now_ms};
         }
     }
     txn->recent_merged = known->merged;

@@ -144,6 +144,53 @@ static void many_versions_of_one_key_are_moved_in_steps(void **state)
     world_close(&w);
 }
 
+static void memory_follows_the_history_of_who_never_rests(void **state)
+{
+    enum { BURST = 20000, STEP_MS = 500, HISTORY_MS = 8000, AGE_MS = 3 * HISTORY_MS };
+    (void)state;
+    struct world w = {.history_age_ms = HISTORY_MS};
+    char key[32];
+    world_open(&w, NULL, 1);
+    w.now_ms += 1000; /* it is up for a while, and not new */
+    world_tick(&w, 0);
+    for (size_t i = 0; i < BURST; i++) {
+        (void)snprintf(key, sizeof(key), "key %zu", i);
+        world_put(&w, 0, key, "x");
+    }
+    uint64_t most = world_counters(&w, 0).recent_bytes;
+    for (uint64_t ms = STEP_MS; ms <= 5 * AGE_MS; ms += STEP_MS) {
+        uint64_t merged = world_counters(&w, 0).merged;
+        w.now_ms += STEP_MS;
+        world_put(&w, 0, "a", "y");
+        world_tick(&w, 0);
+        struct txn_counters now = world_counters(&w, 0);
+        assert_true(now.merged - merged <= BURST / 2); /* by and by */
+        assert_true(ms >= AGE_MS || now.merged == 0);
+        assert_true(ms <= 2 * AGE_MS || now.recent <= 2 * AGE_MS / STEP_MS);
+        assert_true(ms <= 3 * AGE_MS || now.recent_bytes < most / 20);
+    }
+    world_expect(&w, 0, "key 1", "x");
+    world_expect(&w, 0, "a", "y");
+    world_close(&w);
+}
+
+static void a_short_history_is_gathered_for_a_while_too(void **state)
+{
+    enum { STEP_MS = 500, AGE_MS = 10000 };
+    (void)state;
+    struct world w = {.history_age_ms = 0};
+    world_open(&w, NULL, 1);
+    for (uint64_t ms = STEP_MS; ms <= 5 * AGE_MS; ms += STEP_MS) {
+        w.now_ms += STEP_MS;
+        world_put(&w, 0, "a", "y");
+        world_tick(&w, 0);
+        struct txn_counters now = world_counters(&w, 0);
+        assert_true(ms >= AGE_MS || now.merged == 0);
+        assert_true(now.recent <= 2 * AGE_MS / STEP_MS);
+    }
+    world_close(&w);
+}
+
 static void a_log_that_is_found_is_moved_by_whoever_opens_the_store(void **state)
 {
     (void)state;
@@ -255,6 +302,8 @@ int main(void)
         cmocka_unit_test(versions_out_of_reach_are_collected_in_steps),
         cmocka_unit_test(what_an_open_transaction_may_read_is_not_collected),
         cmocka_unit_test(many_versions_of_one_key_are_moved_in_steps),
+        cmocka_unit_test(memory_follows_the_history_of_who_never_rests),
+        cmocka_unit_test(a_short_history_is_gathered_for_a_while_too),
         cmocka_unit_test(a_log_that_is_found_is_moved_by_whoever_opens_the_store),
         cmocka_unit_test(a_deletion_stays_while_the_log_has_what_it_hides),
         cmocka_unit_test(a_full_store_goes_on_once_there_is_room),
