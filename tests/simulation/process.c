@@ -418,7 +418,7 @@ static void expire(void *context, const struct node *node)
     uint64_t heard_ns = 0;
     pending->held = heard(looking->process, node->joined, &heard_ns);
     pending->silent_ns = looking->sim->kernel.now_ns - heard_ns;
-    if (one_in(looking->sim, 4)) { /* what is found late now is done later */
+    if (!looking->sim->calm && one_in(looking->sim, 4)) { /* what is found late is done later */
         looking->process->stalled_until_ns =
             looking->sim->kernel.now_ns + draw(looking->sim, looking->sim->weather.ttl_ms * MS);
     }
