@@ -217,6 +217,11 @@ typedef struct ls_shard_info {
 /* Costs the same whatever the shard holds. */
 LS_API int ls_shard_info_get(const ls_shard *shard, ls_shard_info *out);
 
+/* A hint: these keys will be locked soon, some transactions from now. Whoever has them in a queue
+ * may name those of the transaction about four behind the one whose turn it is; with more keys than
+ * a cache holds, what that one waits for is on its way by then. Changes nothing and cannot fail. */
+LS_API void ls_shard_expect(const ls_shard *shard, const ls_bytes *keys, size_t count);
+
 /* What may be dropped is dropped a few steps at a time, within the calls above. This takes up to
  * `steps` more, in a quiet moment; true where some are left. Where none are, memory that was kept
  * at hand goes back to the system. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looking without touching: values at a timestamp, how a transaction stands, counters. */
+/* Looking without touching: values at a timestamp, how a transaction stands, counters, and a look
+ * ahead. */
 #include <string.h>
 
 #include "shard/state.h"
@@ -112,4 +113,11 @@ int ls_shard_info_get(const ls_shard *shard, ls_shard_info *out)
     };
     memcpy(out, &found, found.size);
     return 0;
+}
+
+void ls_shard_expect(const ls_shard *shard, const ls_bytes *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        table_prefetch(&shard->keys, key_hash(shard, keys[i]));
+    }
 }

@@ -13,11 +13,14 @@
 #define READS  (LS_SHARD_EAGER | LS_SHARD_LAZY)
 #define WRITES (LS_SHARD_WILL | LS_SHARD_MAY)
 
-/* Keeps neighbours together, for timestamps mostly follow each other. Strangers may choose them:
+#define TOGETHER (CACHE_LINE / sizeof(struct slot))
+
+/* Timestamps mostly follow each other: so many of them that one line of the cache has their slots
+ * stand together. More would make the runs of taken slots long. Strangers may choose timestamps:
  * which of them meet is up to the seed. */
 static uint64_t timestamp_hash(const struct ls_shard *shard, uint64_t timestamp)
 {
-    return timestamp ^ hash64_number(timestamp >> 6, shard->seed);
+    return timestamp ^ hash64_number(timestamp / TOGETHER, shard->seed);
 }
 
 static bool transaction_is_at(const struct slot *slot, const void *sought)

@@ -375,6 +375,23 @@ static void a_key_that_wakes_is_read_as_it_was_put_to_rest(void **state)
 
 /* ---- looking ---- */
 
+static void keys_that_are_expected_are_left_as_they_are(void **state)
+{
+    (void)state;
+    struct world world;
+    world_with_value(&world, false);
+    assert_int_equal(acquire(&world, 4, "awake", M), 0);
+    assert_said(&world, "locked 4 to 1;");
+    ls_shard_info before = info_of(&world);
+    const ls_bytes keys[] = {key("k"), key("awake"), key("unknown"), bytes_of(NULL, 0)};
+    ls_shard_expect(world.shard, keys, 4);
+    ls_shard_expect(world.shard, NULL, 0);
+    ls_shard_info after = info_of(&world);
+    assert_memory_equal(&before, &after, sizeof(before));
+    assert_said(&world, "");
+    world_close(&world);
+}
+
 static void a_get_reads_between_the_marks_and_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -510,6 +527,7 @@ int main(void)
         cmocka_unit_test(the_same_locks_again_are_acknowledged_again),
         cmocka_unit_test(keys_at_rest_keep_their_values_until_they_are_deleted),
         cmocka_unit_test(a_key_that_wakes_is_read_as_it_was_put_to_rest),
+        cmocka_unit_test(keys_that_are_expected_are_left_as_they_are),
         cmocka_unit_test(a_get_reads_between_the_marks_and_leaves_nothing_behind),
         cmocka_unit_test(explain_names_who_holds_a_read),
         cmocka_unit_test(a_transaction_of_many_keys_finds_each),

@@ -50,9 +50,9 @@ static void the_seed_places_timestamps(void **state)
 static void neighbours_stand_together(void **state)
 {
     (void)state;
-    uint64_t place = hash_of(6400, 1) / 64;
-    for (uint64_t i = 1; i < 64; i++) {
-        assert_true(hash_of(6400 + i, 1) / 64 == place);
+    uint64_t place = hash_of(6400, 1) / 4;
+    for (uint64_t i = 1; i < 4; i++) {
+        assert_true(hash_of(6400 + i, 1) / 4 == place);
     }
 }
 
@@ -71,14 +71,14 @@ static size_t longest_run(const struct slots *slots)
 static void timestamps_of_any_stride_spread(void **state)
 {
     (void)state;
-    for (unsigned shift = 6; shift < 54; shift++) {
+    for (unsigned shift = 0; shift < 54; shift++) {
         struct world world;
         world_of_seed(&world, shift);
         for (uint64_t i = 0; i < COUNT; i++) {
             acquire_quietly(&world, i << shift);
         }
         size_t run = longest_run(&world.shard->transactions.now);
-        if (run >= 128) {
+        if (run >= 80) {
             fail_msg("a stride of 2^%u: a run of %zu", shift, run);
         }
         world_close(&world);
