@@ -3,6 +3,7 @@
 #include "server/conn.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -684,6 +685,16 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         conn_close(conn);
     }
     update_reading(conn);
+}
+
+bool conn_is_left(const struct conn *conn)
+{
+    uv_os_fd_t fd;
+    if (conn->reading || uv_fileno(&conn->socket.handle, &fd) != 0) {
+        return false;
+    }
+    struct pollfd ended = {.fd = fd, .events = POLLRDHUP};
+    return poll(&ended, 1, 0) > 0 && ended.revents != 0;
 }
 
 /* ---- the beginning of a connection ---- */

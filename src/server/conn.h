@@ -150,6 +150,10 @@ void conn_resume(struct conn *conn);
 /* Takes a pause away; the connection goes on at the end of the turn. */
 void conn_unpause(struct conn *conn, enum pause pause);
 
+/* Whether it is not read from now, and its client has sent its last byte or is gone: what is not
+ * read yet hides that from the loop. */
+bool conn_is_left(const struct conn *conn);
+
 /* A write of this connection is on its way. */
 void conn_asked(struct conn *conn, struct pending *pending);
 

@@ -261,6 +261,7 @@ static void on_tick(uv_timer_t *timer)
     if (server_now_ms(server) - server->ticked_ms >= 1000) {
         server->ticked_ms = server_now_ms(server);
         conns_tick(server);
+        reads_tick(server);
         object_watches_tick(server);
         retain_tick(server);
         if (server->nodes.epoch == 0) {

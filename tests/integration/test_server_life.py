@@ -214,6 +214,18 @@ def clients(client):
     return tuple(int(re.search(rf"{name}:(\d+)", text)[1]) for name in ("connected_clients", "closing_clients"))
 
 
+def a_blocked_client_that_is_gone_is_let_go_whatever_it_sent_behind(given):
+    """So much that the server does not read on, and does not see by reading that there is an end."""
+    path = scratch("unix") / "socket"
+    with new_server(given, "--listen", f"unix:{path}") as server, server.client() as other:
+        for family, address in ((socket.AF_INET, ("127.0.0.1", server.port)), (socket.AF_UNIX, str(path))):
+            with socket.socket(family, socket.SOCK_STREAM) as plain:
+                plain.connect(address)
+                plain.sendall(b"MSG.READ $ BLOCK 0\r\n" + b"PING\r\n" * 20000)
+                wait_until(lambda: b"blocked_clients:1\r\n" in other.must("INFO", "clients"), "it to wait")
+            wait_until(lambda: clients(other) == (1, 0), f"the end of {address} to be seen")
+
+
 def who_never_ends_its_side_is_bounded(given):
     """A client that was told why it is closed may be as stubborn as it likes: what it sends takes no
     memory, there are not too many of its kind, and they keep nobody."""
@@ -457,6 +469,7 @@ if __name__ == "__main__":
         it_answers_everything_before_it_stops,
         a_blocked_client_is_told_that_it_stops,
         who_sends_on_gets_to_read_why_it_is_closed,
+        a_blocked_client_that_is_gone_is_let_go_whatever_it_sent_behind,
         who_never_ends_its_side_is_bounded,
         a_client_that_takes_nothing_does_not_keep_it_from_stopping,
         a_second_signal_ends_it_at_once,
