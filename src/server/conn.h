@@ -10,8 +10,8 @@
  *     nothing else is handed to the socket; watches read on only when all of it is gone.
  *  4. What waits for a transaction may do so for long, and so do the replies behind it. That is
  *     bounded for each connection and for all, and pauses no connection that has none of it.
- *  5. One that the server ends with a reply lingers: its sending side is closed, and what the client
- *     still sends is read and discarded, within bounds, so that it gets the reply. It counts as a
+ *  5. One that the server ends with a reply lingers: this side is ended, and what the client still
+ *     sends is read and discarded, within bounds, so that it gets the reply. It counts as a
  *     connection, holds no buffer, and nothing waits for it.
  *  6. conn_close may be called at any time; the struct lives until the handle is closed and no
  *     write of it is unanswered.
