@@ -8,6 +8,7 @@
 #define COUNT_STANDARD 100
 #define SCAN_SIZE_MAX  ((size_t)16 * 1024 * 1024)
 #define OPERATIONS_MAX 100000
+#define EXISTS_MAX     10000 /* looked up in the loop, while nobody else is served */
 
 /* ---- writing one ---- */
 
@@ -351,7 +352,7 @@ int command_get(struct call *call)
 int command_exists(struct call *call)
 {
     int64_t found = 0;
-    int enough = arg_count(call->argc - 1, OPERATIONS_MAX, "EXISTS", "keys", call->error);
+    int enough = arg_count(call->argc - 1, EXISTS_MAX, "EXISTS", "keys", call->error);
     if (enough != 0) {
         return enough;
     }
