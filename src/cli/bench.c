@@ -127,8 +127,8 @@ static void report_text(const struct bench *bench, const struct bench_result *re
     const char *bold = cli_colour(cli, COLOUR_BOLD);
     const char *plain = cli_colour(cli, COLOUR_NONE);
     printf("%s%s%s\n", bold, bench->command, plain);
-    printf("%s, %u connection%s, pipeline %u, %" PRIu64 " bytes", cli->place, plan->connections,
-           plan->connections == 1 ? "" : "s", plan->pipeline, bench->size);
+    printf("%s, %u connection%s, pipeline %u, %" PRIu64 " byte%s", cli->place, plan->connections,
+           cli_plural(plan->connections), plan->pipeline, bench->size, cli_plural(bench->size));
     if (plan->threads > 1) {
         printf(", %u threads", plan->threads);
     }
@@ -137,8 +137,9 @@ static void report_text(const struct bench *bench, const struct bench_result *re
     printf("throughput  %s%.0f%s per second\n", bold,
            per_second(result->requests, result->elapsed_ns), plain);
     if (plan->watchers > 0) {
-        printf("delivered   %" PRIu64 " to %u watchers, %s%.0f%s per second\n", result->delivered,
-               plan->watchers, bold, per_second(result->delivered, result->elapsed_ns), plain);
+        printf("delivered   %" PRIu64 " to %u watcher%s, %s%.0f%s per second\n", result->delivered,
+               plan->watchers, cli_plural(plan->watchers), bold,
+               per_second(result->delivered, result->elapsed_ns), plain);
     }
     printf("latency    ");
     for (size_t i = 0; i < PERCENTILES; i++) {
@@ -161,8 +162,9 @@ static int report(const struct bench *bench, const struct bench_result *result)
         report_text(bench, result);
     }
     if (status == EXIT_OK && result->errors.count > 0) {
-        status = cli_fail("%" PRIu64 " of %" PRIu64 " requests were refused, the first with: %s",
-                          result->errors.count, result->requests, result->errors.first);
+        status = cli_fail("%" PRIu64 " of %" PRIu64 " request%s %s refused, the first with: %s",
+                          result->errors.count, result->requests, cli_plural(result->requests),
+                          result->errors.count == 1 ? "was" : "were", result->errors.first);
     }
     return status;
 }

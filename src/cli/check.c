@@ -162,8 +162,13 @@ static int report_crash(const struct cli *cli, const struct findings *findings, 
     }
     fault.text = text;
     print_fault(cli, &fault);
-    return cli_fail("at least %" PRIu64 " fault%s", findings->totals.faults + 1,
-                    findings->totals.faults == 0 ? "" : "s");
+    uint64_t faults = findings->totals.faults + 1;
+    return cli_fail("at least %" PRIu64 " fault%s", faults, cli_plural(faults));
+}
+
+static void print_count(uint64_t count, const char *what)
+{
+    printf("%" PRIu64 " %s%s, ", count, what, cli_plural(count));
 }
 
 static int print_totals(const struct cli *cli, const struct check_totals *totals)
@@ -183,13 +188,16 @@ static int print_totals(const struct cli *cli, const struct check_totals *totals
         status = json_print(&json);
         buf_free(&json.text);
     } else if (totals->faults == 0) {
-        printf("%sok%s: %" PRIu64 " messages, %" PRIu64 " nodes, %" PRIu64 " objects, %" PRIu64
-               " producers, %" PRIu64 " versions, clock %" PRIu64 "\n",
-               cli_colour(cli, COLOUR_GREEN), cli_colour(cli, COLOUR_NONE), totals->messages,
-               totals->nodes, totals->objects, totals->producers, totals->versions, totals->clock);
+        printf("%sok%s: ", cli_colour(cli, COLOUR_GREEN), cli_colour(cli, COLOUR_NONE));
+        print_count(totals->messages, "message");
+        print_count(totals->nodes, "node");
+        print_count(totals->objects, "object");
+        print_count(totals->producers, "producer");
+        print_count(totals->versions, "version");
+        printf("clock %" PRIu64 "\n", totals->clock);
     }
     if (status == EXIT_OK && totals->faults > 0) {
-        status = cli_fail("%" PRIu64 " fault%s", totals->faults, totals->faults == 1 ? "" : "s");
+        status = cli_fail("%" PRIu64 " fault%s", totals->faults, cli_plural(totals->faults));
     }
     return status;
 }

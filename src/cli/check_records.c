@@ -43,8 +43,7 @@ static void keep_control(struct walk *walk, const struct key_parts *parts, ls_by
     } else if (is_named(parts, CONTROL_TXNS)) {
         walk->txns = *control;
         if (control->value[TXNS_OPEN] != walk->open) {
-            walk_fault(walk, key,
-                       "%" PRIu64 " transactions are said to be open, %" PRIu64 " are there",
+            walk_fault(walk, key, "open transactions: said to be %" PRIu64 ", there %" PRIu64,
                        control->value[TXNS_OPEN], walk->open);
         }
     }
@@ -96,12 +95,11 @@ void check_log(struct walk *walk)
     if (merged > end || (walk->logged > 0 && walk->logged_last + 1 != end) || first > merged) {
         walk_fault(walk, none,
                    "the version log should reach from %" PRIu64 ", up to which it is merged, to "
-                   "%" PRIu64 ", but has %" PRIu64 " records from %" PRIu64 " on",
-                   merged, end, walk->logged, first);
+                   "%" PRIu64 ", but its records from %" PRIu64 " on count %" PRIu64,
+                   merged, end, first, walk->logged);
     }
     if (walk->logged_writes > walk->txns.value[TXNS_WRITTEN]) {
-        walk_fault(walk, none,
-                   "the version log has %" PRIu64 " writes, but only %" PRIu64 " were ever made",
+        walk_fault(walk, none, "writes: in the version log %" PRIu64 ", ever made only %" PRIu64,
                    walk->logged_writes, walk->txns.value[TXNS_WRITTEN]);
     }
 }
@@ -282,9 +280,9 @@ void check_box(struct walk *walk)
     }
     if (walk->box.value[BOX_COUNT] != walk->count || walk->box.value[BOX_BYTES] != walk->bytes) {
         walk_fault(walk, none,
-                   "there are %" PRIu64 " messages of %" PRIu64
-                   " bytes, but the box counts %" PRIu64 " of %" PRIu64,
-                   walk->count, walk->bytes, walk->box.value[BOX_COUNT],
+                   "messages: found %" PRIu64 ", the box counts %" PRIu64 "; their bytes: found "
+                   "%" PRIu64 ", the box counts %" PRIu64,
+                   walk->count, walk->box.value[BOX_COUNT], walk->bytes,
                    walk->box.value[BOX_BYTES]);
     }
     if (walk->has_discarded && (walk->box.value[BOX_NEWEST] != walk->last ||

@@ -189,8 +189,8 @@ static int check_category(struct walk *walk, char category, struct ls_error *err
     rc = driver->count(walk->reading->txn, category, &there, error);
     if (rc == 0 && there != seen) {
         walk_fault(walk, bytes_of(NULL, 0),
-                   "category %c has %" PRIu64 " records, but %" PRIu64 " are found in order",
-                   category, there, seen);
+                   "records of category %c: counted %" PRIu64 ", found in order %" PRIu64, category,
+                   there, seen);
     }
     return rc;
 }

@@ -142,6 +142,12 @@ void json_close(struct json *json);
 /* Prints the line and makes the object fresh again: EXIT_OK, or EXIT_FAILED with the sentence. */
 int json_print(struct json *json);
 
+/* What stands behind a noun that the number counts. */
+static inline const char *cli_plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 /* A clock as the result: alone on its line, or as "clock". */
 int cli_print_clock(const struct cli *cli, uint64_t clock);
 
@@ -162,6 +168,9 @@ enum access {
     ACCESS_THERE, /* makes none, but is in line with what changes it: reads of transactions */
     ACCESS_CHANGE
 };
+
+/* User and password of the environment, for a URL that has none (talk.c). */
+void cli_credentials(ls_options *options, const char *url);
 
 /* ls_open on the URL: EXIT_OK, or EXIT_FAILED with the sentence printed. */
 int cli_open(const struct cli *cli, enum access access, ls **out);

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/talk.h"
 
 volatile int cli_stopped;
 
@@ -44,7 +43,7 @@ int cli_open(const struct cli *cli, enum access access, ls **out)
     ls_options options = LS_OPTIONS_INIT;
     options.no_create = access != ACCESS_CHANGE;
     options.read_only = access == ACCESS_READ;
-    talk_credentials(&options, cli->url);
+    cli_credentials(&options, cli->url);
     options.client_name = "lockstep-cli";
     return ls_open(out, cli->url, &options) == 0 ? EXIT_OK : cli_fail_open(cli, ls_last_error());
 }

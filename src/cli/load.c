@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "cli/cli.h"
 #include "cli/dump_line.h"
+#include "cli/lines.h"
 #include "codec/cbor.h"
 #include "codec/json.h"
 #include "store/store.h"
@@ -25,14 +26,19 @@
 #define SUFFIX       ".loading"
 #define COMMIT_BYTES ((size_t)64 << 20) /* of records in one transaction */
 
+/* The longest lines: a first one says little, and a record is at most a change of an object that
+ * had 1 GiB before and has after it, in hex. */
+#define LINE_FIRST_MAX ((size_t)4096)
+#define LINE_MAX_SIZE  (((size_t)4 << 30) + 65536)
+
 struct loader {
     struct store *store;
     struct store_txn *txn;
     size_t uncommitted;
     struct dump_reader reader;
     struct buf value;
+    struct line_source lines;
     uint64_t hash;
-    uint64_t line;
     uint64_t records;
     bool ended;
     struct ls_error error;
@@ -135,8 +141,8 @@ static int read_record(struct loader *loader, ls_bytes line)
     rc = rc != 0 ? rc : put(loader, &key);
     if (rc != 0) {
         struct ls_error cause = loader->error;
-        return error_set(&loader->error, rc, cause.number, "line %" PRIu64 ": %.200s", loader->line,
-                         cause.text);
+        return error_set(&loader->error, rc, cause.number, "line %" PRIu64 ": %.200s",
+                         loader->lines.number, cause.text);
     }
     loader->records++;
     return 0;
@@ -144,36 +150,35 @@ static int read_record(struct loader *loader, ls_bytes line)
 
 static int read_line(struct loader *loader, ls_bytes line)
 {
-    loader->line++;
+    bool first = loader->lines.number == 1;
     if (loader->ended) {
         return error_set(&loader->error, LS_EINVAL, 0, "there is more behind the end of the dump");
     }
-    if (loader->line > 1 && is_last(line)) {
+    if (!first && is_last(line)) {
         return read_last(loader, line);
     }
-    int rc = loader->line == 1 ? read_first(loader, line) : read_record(loader, line);
+    int rc = first ? read_first(loader, line) : read_record(loader, line);
     loader->hash = hash64(line.data, line.size, loader->hash);
     return rc;
 }
 
 static int read_all(struct loader *loader)
 {
-    char *line = NULL;
-    size_t capacity = 0;
-    int rc = 0;
-    ssize_t size;
-    while (rc == 0 && (size = getline(&line, &capacity, stdin)) >= 0) {
-        rc = read_line(loader, bytes_of(line, (size_t)size));
+    size_t size_max = LINE_FIRST_MAX;
+    char *line;
+    size_t size;
+    int rc;
+    while ((rc = lines_next(&loader->lines, size_max, &line, &size, &loader->error)) > 0) {
+        rc = read_line(loader, bytes_of(line, size));
+        if (rc != 0) {
+            break;
+        }
+        size_max = LINE_MAX_SIZE;
     }
-    int saved = errno;
-    free(line);
-    if (rc == 0 && !feof(stdin)) {
-        rc = error_set(&loader->error, LS_EIO, 0, "standard input cannot be read: %s",
-                       strerror(saved));
-    } else if (rc == 0 && !loader->ended) {
+    if (rc == 0 && !loader->ended) {
         rc = error_set(&loader->error, LS_EINVAL, 0,
                        "the dump was cut off after line %" PRIu64 ": its end is missing",
-                       loader->line);
+                       loader->lines.number);
     }
     if (rc == 0) {
         rc = commit(loader);
@@ -291,7 +296,7 @@ static int name_paths(const char *directory, char path[PATH_MAX], char beside[PA
 static int report(const struct cli *cli, const struct loader *loader)
 {
     if (!cli->json) {
-        printf("%" PRIu64 " records\n", loader->records);
+        printf("%" PRIu64 " record%s\n", loader->records, cli_plural(loader->records));
         return EXIT_OK;
     }
     struct json json = {0};
@@ -306,7 +311,7 @@ static int run_load(struct cli *cli)
     const char *directory = cli_directory_argument(cli);
     char path[PATH_MAX];
     char beside[PATH_MAX];
-    struct loader loader = {0};
+    struct loader loader = {.lines.fd = STDIN_FILENO};
     if (directory == NULL) {
         return cli_usage(cli, "'load' takes a new or empty directory, not a server");
     }
@@ -314,6 +319,7 @@ static int run_load(struct cli *cli)
     rc = rc != 0 ? rc : check_target(path, &loader.error);
     rc = rc != 0 ? rc : load_beside(&loader, path, beside);
     dump_reader_free(&loader.reader);
+    lines_free(&loader.lines);
     buf_free(&loader.value);
     return rc == 0 ? report(cli, &loader) : cli_fail_error(&loader.error);
 }

@@ -160,10 +160,15 @@ static int record_live(struct model *model, const struct live *live, struct ls_e
 /* The scale model gives nodes, rates and routes; what came of them is put into it. */
 static int run_live_opened(struct model *model)
 {
+    const struct cli *cli = model->cli;
+    ls_options connect = LS_OPTIONS_INIT;
     struct live_options options = {.scale = &model->scale,
                                    .seed = model->wish.plan.seed,
-                                   .url = model->cli->url_given ? model->cli->url : NULL,
+                                   .url = cli->url_given ? cli->url : NULL,
+                                   .place = cli->place,
+                                   .connect = &connect,
                                    .stopped = &cli_stopped};
+    cli_credentials(&connect, cli->url);
     struct ls_error error;
     struct ls_error later;
     struct live live;

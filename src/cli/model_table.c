@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What came of a run of the scale model, in a table that fits a terminal. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "cli/model.h"
 
@@ -43,7 +44,9 @@ void model_print_table(const struct cli *cli, const struct run_result *result)
         ticks += run_tally(result, i)->ticks;
     }
     decimal_text(decimal_of(result->reached_ns, 9), seconds);
-    printf("\n%s seconds, %" PRIu64 " ticks, %" PRIu64 " messages: %" PRIu64 " lost, %" PRIu64
+    printf("\n%s second%s, %" PRIu64 " tick%s, %" PRIu64 " message%s: %" PRIu64 " lost, %" PRIu64
            " on their way, %" PRIu64 " waiting in queues\n",
-           seconds, ticks, result->messages, result->lost, result->in_flight, result->waiting);
+           seconds, strcmp(seconds, "1") == 0 ? "" : "s", ticks, cli_plural(ticks),
+           result->messages, cli_plural(result->messages), result->lost, result->in_flight,
+           result->waiting);
 }

@@ -129,8 +129,8 @@ static int fail_at(const struct lines *lines, size_t refused, const struct ls_er
                         batch->count - refused - 1);
     }
     if (posted > 0) {
-        return cli_fail("stopped; of the lines behind it, %zu were under way and are posted",
-                        posted);
+        return cli_fail("stopped; of the lines behind it, %zu %s under way and %s posted", posted,
+                        posted == 1 ? "was" : "were", posted == 1 ? "is" : "are");
     }
     return cli_fail("stopped; the lines before it are posted");
 }

@@ -182,8 +182,8 @@ static int say(const struct cli *cli, const struct reporting *reporting,
         return EXIT_OK;
     }
     printf("%s: %" PRIu64 " message%s of %zu node%s, clocks %" PRIu64 " to %" PRIu64 "%s\n",
-           reporting->file, messages, messages == 1 ? "" : "s", report->nodes_count,
-           report->nodes_count == 1 ? "" : "s", reporting->first, reporting->last,
+           reporting->file, messages, cli_plural(messages), report->nodes_count,
+           cli_plural(report->nodes_count), reporting->first, reporting->last,
            report->interrupted.size > 0 ? ", stopped early" : "");
     return EXIT_OK;
 }

@@ -228,9 +228,9 @@ static const struct {
     {"Stats", "commands", {{"total_commands_processed", KIND_TEXT, ""}}},
     {"Sequencer",
      "changes",
-     {{"requests", KIND_TEXT, " in "},
-      {"batches", KIND_TEXT, " batches, at most "},
-      {"batch_max", KIND_TEXT, " in one"}}},
+     {{"requests", KIND_TEXT, "; batches: "},
+      {"batches", KIND_TEXT, ", the largest of "},
+      {"batch_max", KIND_TEXT, ""}}},
     {"Transactions",
      "transactions",
      {{"open", KIND_TEXT, " open, "},
@@ -309,8 +309,8 @@ static int tell_text(const struct cli *cli, const struct status *status)
     row(cli, "box");
     show_size(size, box->bytes);
     if (box->count > 0) {
-        printf("%" PRIu64 " messages, %s, clocks %" PRIu64 " to %" PRIu64 "\n", box->count, size,
-               box->oldest, box->newest);
+        printf("%" PRIu64 " message%s, %s, clocks %" PRIu64 " to %" PRIu64 "\n", box->count,
+               cli_plural(box->count), size, box->oldest, box->newest);
     } else {
         printf("empty\n");
     }
@@ -321,7 +321,8 @@ static int tell_text(const struct cli *cli, const struct status *status)
         row(cli, "objects");
         printf("%" PRIu64 "\n", status->objects);
         row(cli, "transactions");
-        printf("%" PRIu64 " open, %" PRIu64 " versions\n", status->open, status->versions);
+        printf("%" PRIu64 " open, %" PRIu64 " version%s\n", status->open, status->versions,
+               cli_plural(status->versions));
         row(cli, "disk");
         show_size(size, status->store.bytes_used);
         show_size(other, status->store.bytes_file);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "cli/cli.h"
 #include "resp/writer.h"
 
 #define TIMEOUT_S  10
@@ -49,7 +50,7 @@ static int parse_redis(struct endpoint *out, const char *address, struct ls_erro
     return rc;
 }
 
-void talk_credentials(ls_options *options, const char *url)
+void cli_credentials(ls_options *options, const char *url)
 {
     if (strchr(url, '@') == NULL) {
         options->user = getenv("LOCKSTEP_USER");
@@ -60,7 +61,7 @@ void talk_credentials(ls_options *options, const char *url)
 int endpoint_parse(struct endpoint *out, const char *url, struct ls_error *error)
 {
     ls_options options = LS_OPTIONS_INIT;
-    talk_credentials(&options, url);
+    cli_credentials(&options, url);
     *out = (struct endpoint){.redis = strncmp(url, "redis://", 8) == 0};
     if (out->redis) {
         return parse_redis(out, url + 8, error);

@@ -10,9 +10,6 @@
 #include "lockstep.h"
 #include "resp/reply.h"
 
-/* User and password of the environment, for a URL that has none. */
-void talk_credentials(ls_options *options, const char *url);
-
 /* What a lockstep:// or redis:// URL says; to a lockstep:// one the environment may add user and
  * password. */
 struct endpoint {

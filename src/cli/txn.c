@@ -247,9 +247,9 @@ static int say_info(const struct cli *cli, uint64_t timestamp, const ls_txn_info
     char began[SHOW_TIME_SIZE];
     show_time(began, info->began_ns);
     printf("%stransaction %" PRIu64 "%s began %s, is released in %" PRIu64 " ms, %" PRIu64
-           " wait for it\n",
+           " wait%s for it\n",
            cli_colour(cli, COLOUR_BOLD), timestamp, cli_colour(cli, COLOUR_NONE), began,
-           info->expires_ms, info->waiting);
+           info->expires_ms, info->waiting, info->waiting == 1 ? "s" : "");
     return EXIT_OK;
 }
 
@@ -257,7 +257,13 @@ static int explain(const struct cli *cli, ls *handle, uint64_t timestamp)
 {
     ls_txn_info info;
     ls_txn_marks *marks;
-    if (ls_txn_explain(handle, timestamp, &info, &marks) != 0) {
+    int rc = ls_txn_explain(handle, timestamp, &info, &marks);
+    if (rc == LS_ETXNEXPIRED) {
+        return cli_fail("no transaction with the timestamp %" PRIu64
+                        " is open: it is over, or there never was one",
+                        timestamp);
+    }
+    if (rc != 0) {
         return cli_fail_ls();
     }
     int status = say_info(cli, timestamp, &info);

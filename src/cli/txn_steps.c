@@ -4,12 +4,12 @@
  * Each answer is flushed, so that whoever reads it can decide what to do next. From a person, a
  * mistake is said and the next line taken; from a program it ends the command.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/lines.h"
 #include "cli/txn.h"
 
 #define STEP_KEYS_MAX 4096
@@ -219,21 +219,23 @@ int txn_steps(const struct cli *cli, ls *handle)
 {
     struct steps steps = {.cli = cli, .handle = handle};
     bool person = isatty(STDIN_FILENO);
-    char *line = NULL;
-    size_t capacity = 0;
-    ssize_t size;
+    struct line_source lines = {.fd = STDIN_FILENO};
+    struct ls_error error;
+    char *line;
+    size_t size;
     int status = EXIT_OK;
-    while ((status == EXIT_OK || person) && (size = getline(&line, &capacity, stdin)) >= 0) {
-        size_t length = (size_t)size - (line[size - 1] == '\n');
+    int rc = 0;
+    while ((status == EXIT_OK || person) &&
+           (rc = lines_next(&lines, CLI_INPUT_MAX, &line, &size, &error)) > 0) {
+        size_t length = size - (line[size - 1] == '\n');
         line[length] = '\0';
         status =
             strlen(line) < length ? cli_fail("a line has a byte of zero") : run_step(&steps, line);
         fflush(stdout);
     }
-    int saved = errno;
-    free(line);
-    if (status == EXIT_OK && !feof(stdin)) {
-        status = cli_fail("standard input cannot be read: %s", strerror(saved));
+    lines_free(&lines);
+    if (rc < 0) {
+        status = cli_fail_error(&error);
     }
     if (steps.open != NULL) {
         ls_txn_abort(steps.open);

@@ -114,7 +114,7 @@ static int check_alone(const struct crew *crew, struct ls_error *error)
     ls *handle = NULL;
     ls_nodes *nodes = NULL;
     size_t up = 0;
-    int rc = ls_open(&handle, crew->options->url, NULL);
+    int rc = ls_open(&handle, crew->options->url, crew->options->connect);
     rc = rc == 0 ? ls_node_list(handle, &nodes) : rc;
     if (rc != 0) {
         *error = *ls_last_error();
@@ -125,7 +125,7 @@ static int check_alone(const struct crew *crew, struct ls_error *error)
     if (rc == 0 && up > crew->options->scale->node_count) {
         rc = error_set(error, LS_EINUSE, up,
                        "other nodes have joined at %s, and would get the run's messages",
-                       crew->options->url);
+                       crew->options->place);
     }
     ls_nodes_free(nodes);
     ls_close(handle);
@@ -301,6 +301,8 @@ int live_run(struct live *live, const struct live_options *options, struct ls_er
     if (rc == 0 && own.url == NULL) {
         rc = live_server_start(&crew.server, error);
         own.url = crew.server.url;
+        own.place = crew.server.url;
+        own.connect = NULL; /* it has no password */
     }
     rc = rc == 0 ? start_nodes(&crew, error) : rc;
     rc = rc == 0 ? hear_all(&crew, error) : rc;

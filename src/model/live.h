@@ -24,6 +24,8 @@ struct live_options {
     const struct scale *scale; /* opened, not stepped: nodes, rates, peers, duration */
     uint64_t seed;
     const char *url;             /* of a server that runs; NULL: one is started for the run */
+    const char *place;           /* that URL without its secrets, to be shown */
+    const ls_options *connect;   /* how it is opened; NULL: with no more than the URL says */
     const volatile int *stopped; /* set by SIGINT and SIGTERM, in every process */
 };
 

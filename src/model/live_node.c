@@ -224,7 +224,7 @@ static int join(struct node *node)
 {
     char host[HOST_SIZE];
     snprintf(host, sizeof host, HOST_FORMAT, node->number + 1);
-    if (ls_open(&node->handle, node->options->url, NULL) != 0 ||
+    if (ls_open(&node->handle, node->options->url, node->options->connect) != 0 ||
         ls_node_join(node->handle, host, NULL, NULL) != 0) {
         return library_failed(node);
     }

@@ -179,6 +179,13 @@ int arg_number(ls_bytes arg, const char *what, uint64_t *out, struct ls_error *e
     return 0;
 }
 
+int arg_count(size_t count, size_t max, const char *taker, const char *what, struct ls_error *error)
+{
+    return count <= max
+               ? 0
+               : error_set(error, LS_ETOOBIG, max, "%s takes at most %zu %s", taker, max, what);
+}
+
 int arg_refuse(struct ls_error *error, ls_bytes arg, const char *expected)
 {
     return error_set(error, LS_EINVAL, 0, "syntax error at '%.*s': expected %s",

@@ -38,7 +38,7 @@ struct command {
     const char *name;
     const char *group;
     int args_min; /* the name counts */
-    int args_max; /* -1: no limit */
+    int args_max; /* -1: the handler has a limit of its own */
     unsigned flags;
     int key_first; /* 0: takes no keys */
     int key_last;
@@ -73,6 +73,11 @@ static inline bool arg_is(ls_bytes arg, const char *word)
 
 /* Plain decimal digits. 0, or LS_EINVAL with a sentence that names `what`. */
 int arg_number(ls_bytes arg, const char *what, uint64_t *out, struct ls_error *error);
+
+/* No more of them than the loop can look at without holding up the others. 0 or LS_ETOOBIG with a
+ * sentence that names the command's words and what they are. */
+int arg_count(size_t count, size_t max, const char *taker, const char *what,
+              struct ls_error *error);
 
 /* The refusal of an argument that is not understood: names it and says what was expected. */
 int arg_refuse(struct ls_error *error, ls_bytes arg, const char *expected);

@@ -8,6 +8,9 @@
 #include "base/log.h"
 #include "server/handlers.h"
 
+/* What COMMAND, CONFIG and INFO look up one by one. */
+#define NAMES_MAX 1000
+
 int command_time(struct call *call)
 {
     struct timeval now;
@@ -32,8 +35,12 @@ int command_shutdown(struct call *call)
 
 int command_info(struct call *call)
 {
+    int rc = arg_count(call->argc - 1, NAMES_MAX, "INFO", "sections", call->error);
+    if (rc != 0) {
+        return rc;
+    }
     struct buf *scratch = server_scratch(call->server);
-    int rc = info_write(call->server, call->argc - 1, call->argv + 1, scratch);
+    rc = info_write(call->server, call->argc - 1, call->argv + 1, scratch);
     if (rc != 0) {
         return error_code(call->error, rc);
     }
@@ -74,6 +81,10 @@ static int config_get_matching(struct call *call)
     struct server *server = call->server;
     const char *name;
     size_t count = 0;
+    int rc = arg_count(call->argc - 2, NAMES_MAX, "CONFIG GET", "patterns", call->error);
+    if (rc != 0) {
+        return rc;
+    }
     for (size_t i = 0; i < setting_count; i++) {
         count += asked(call, settings[i].name);
     }
@@ -127,11 +138,15 @@ static int config_set_all(struct call *call)
     if (call->argc < 4 || call->argc % 2 != 0) {
         return error_set(call->error, LS_EINVAL, 0, "expected CONFIG SET with name value pairs");
     }
+    int rc = arg_count(call->argc / 2 - 1, NAMES_MAX, "CONFIG SET", "settings", call->error);
+    if (rc != 0) {
+        return rc;
+    }
     if (config_copy(&changed, &server->config) != 0) {
         return error_code(call->error, LS_ENOMEM);
     }
     struct config old = server->config;
-    int rc = set_pairs(call, &changed);
+    rc = set_pairs(call, &changed);
     if (rc == 0) {
         server->config = changed;
         rc = server_apply_config(server, &old, call->error);
@@ -226,6 +241,10 @@ static void answer_docs(struct conn *conn, const struct command *command)
 static int command_docs(struct call *call)
 {
     size_t count = 0;
+    int rc = arg_count(call->argc - 2, NAMES_MAX, "COMMAND DOCS", "names", call->error);
+    if (rc != 0) {
+        return rc;
+    }
     for (size_t i = 2; i < call->argc; i++) {
         count += command_find(call->argv[i]) != NULL;
     }
@@ -254,8 +273,12 @@ static void command_list(struct conn *conn, bool names)
     }
 }
 
-static void command_info_of(struct call *call)
+static int command_info_of(struct call *call)
 {
+    int rc = arg_count(call->argc - 2, NAMES_MAX, "COMMAND INFO", "names", call->error);
+    if (rc != 0) {
+        return rc;
+    }
     answer_array(call->conn, call->argc - 2);
     for (size_t i = 2; i < call->argc; i++) {
         const struct command *command = command_find(call->argv[i]);
@@ -265,6 +288,7 @@ static void command_info_of(struct call *call)
             answer_command(call->conn, command);
         }
     }
+    return 0;
 }
 
 int command_command(struct call *call)
@@ -283,8 +307,7 @@ int command_command(struct call *call)
         return command_docs(call);
     }
     if (arg_is(call->argv[1], "INFO")) {
-        command_info_of(call);
-        return 0;
+        return command_info_of(call);
     }
     return arg_refuse(call->error, call->argv[1], "COUNT, DOCS, INFO or LIST");
 }

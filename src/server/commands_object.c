@@ -8,6 +8,7 @@
 #define COUNT_STANDARD 100
 #define SCAN_SIZE_MAX  ((size_t)16 * 1024 * 1024)
 #define OPERATIONS_MAX 100000
+#define EXISTS_MAX     10000 /* looked up in the loop, while nobody else is served */
 
 /* ---- writing one ---- */
 
@@ -117,9 +118,8 @@ static int parse_count(struct call *call, size_t at, const char *word, size_t *c
                          "value or DEL key)..");
     }
     int rc = arg_number(call->argv[at + 1], word, &value, call->error);
-    if (rc == 0 && value > OPERATIONS_MAX) {
-        rc = error_set(call->error, LS_ETOOBIG, OPERATIONS_MAX, "%s takes at most %d", word,
-                       OPERATIONS_MAX);
+    if (rc == 0) {
+        rc = arg_count(value, OPERATIONS_MAX, word, "objects", call->error);
     }
     *count = (size_t)value;
     return rc;
@@ -351,8 +351,12 @@ int command_get(struct call *call)
 
 int command_exists(struct call *call)
 {
-    struct reading *reading = reads_get(&call->server->reads, call->error);
     int64_t found = 0;
+    int enough = arg_count(call->argc - 1, EXISTS_MAX, "EXISTS", "keys", call->error);
+    if (enough != 0) {
+        return enough;
+    }
+    struct reading *reading = reads_get(&call->server->reads, call->error);
     if (reading == NULL) {
         return call->error->code;
     }
@@ -383,6 +387,10 @@ int command_del(struct call *call)
 {
     size_t count = call->argc - 1;
     size_t bytes = count * sizeof(struct object_operation);
+    int rc = arg_count(count, OPERATIONS_MAX, "DEL", "keys", call->error);
+    if (rc != 0) {
+        return rc;
+    }
     for (size_t i = 1; i < call->argc; i++) {
         bytes += call->argv[i].size;
     }

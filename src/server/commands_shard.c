@@ -54,6 +54,7 @@ int command_shard_create(struct call *call)
         return error_set(call->error, LS_EINVAL, 0, "WORKERS counts %llu names, and %zu follow",
                          (unsigned long long)count, given);
     }
+    rc = arg_count(given, LS_SHARD_WORKERS_MAX, "a shard", "workers", call->error);
     for (size_t i = 0; rc == 0 && i < given; i++) {
         rc = check_name(call, call->argv[6 + i], "the name of a worker");
     }

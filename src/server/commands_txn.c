@@ -28,6 +28,12 @@ static struct pending *new_call(struct call *call, enum txn_kind kind, size_t by
     return pending;
 }
 
+/* As the transaction would refuse it, but before its keys are copied. */
+static int check_count(struct call *call, size_t count)
+{
+    return arg_count(count, TXN_KEYS_MAX, "a transaction", "keys", call->error);
+}
+
 static int add(struct call *call, struct pending *pending, struct txn_call *txn)
 {
     txn_request(&pending->request, txn);
@@ -137,7 +143,7 @@ static int parse_begin(struct call *call, struct declared *declared, uint64_t *t
         }
         at += 2;
     }
-    return 0;
+    return check_count(call, declared->count);
 }
 
 int command_txn_begin(struct call *call)
@@ -225,17 +231,22 @@ int command_txn_get(struct call *call)
 {
     uint64_t timestamp = 0;
     size_t at = 1;
+    int rc;
     struct txn_call *txn;
     bool has_at = arg_is(call->argv[1], "AT");
     if (has_at && call->argc < 4) {
         return error_set(call->error, LS_EINVAL, 0, "AT is followed by a timestamp and keys");
     }
     if (has_at) {
-        int rc = arg_number(call->argv[2], "AT", &timestamp, call->error);
+        rc = arg_number(call->argv[2], "AT", &timestamp, call->error);
         if (rc != 0) {
             return rc;
         }
         at = 3;
+    }
+    rc = check_count(call, call->argc - at);
+    if (rc != 0) {
+        return rc;
     }
     struct pending *pending = new_reading(call, TXN_GET, call->argv + at, call->argc - at, &txn);
     if (pending == NULL) {
@@ -282,7 +293,7 @@ static int take_count(struct call *call, size_t *at, size_t words_each, size_t *
                          "expected n and n times key value, or DEL, n and n keys");
     }
     *count = (size_t)given;
-    return 0;
+    return check_count(call, *count);
 }
 
 static int measure_writes(struct call *call, struct given_writes *given)
@@ -440,6 +451,7 @@ int command_txn_run(struct call *call)
     if (rc == 0 && (count == 0 || count > (call->argc - 2) / 2)) {
         rc = error_set(call->error, LS_EINVAL, 0, "expected n, from 1 on, and n operations");
     }
+    rc = rc != 0 ? rc : check_count(call, (size_t)count);
     if (rc != 0) {
         return rc;
     }

@@ -3,8 +3,10 @@
 #include "server/conn.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "server/answer.h"
@@ -21,6 +23,13 @@
 #define INLINE_SIZE_MAX    ((size_t)64 * 1024)
 #define HELD_LITTLE        ((size_t)16 * 1024)
 #define QUEUE_SHARES       8 /* one connection's calls that may wait: so much of queue-max */
+
+/* What is discarded of a client that was told why it is closed and sends on: for how long, how much
+ * of it, how long without any, and of how many clients beyond those that there may be. */
+#define LINGER_MS       10000
+#define LINGER_SIZE_MAX ((size_t)64 * 1024 * 1024)
+#define LINGER_QUIET_MS 2000
+#define LINGER_EXTRA    16
 
 /* ---- the end of a connection ---- */
 
@@ -63,6 +72,18 @@ static void drop_held(struct conn *conn)
     assert(conn->held == 0);
 }
 
+/* Nothing that the client asked for goes on. */
+static void end_all(struct conn *conn)
+{
+    watch_end_all(conn);
+    txns_end(conn);
+    drop_held(conn);
+    shards_end_listening(conn);
+    nodes_unbind(&conn->server->nodes, conn);
+    list_remove(&conn->dirty);
+    list_remove(&conn->resume);
+}
+
 void conn_close(struct conn *conn)
 {
     if (conn->closed) {
@@ -70,14 +91,9 @@ void conn_close(struct conn *conn)
     }
     conn->closed = true;
     log_write(LOG_DEBUG, "client %llu is gone", (unsigned long long)conn->id);
-    watch_end_all(conn);
-    txns_end(conn);
-    drop_held(conn);
-    shards_end_listening(conn);
-    nodes_unbind(&conn->server->nodes, conn);
+    end_all(conn);
     list_remove(&conn->all);
-    list_remove(&conn->dirty);
-    list_remove(&conn->resume);
+    list_remove(&conn->watching);
     conn->server->conn_count--;
     uv_close(&conn->socket.handle, on_closed);
 }
@@ -86,6 +102,50 @@ void conn_close_after_output(struct conn *conn)
 {
     conn->closing = true;
     list_append(&conn->server->dirty, &conn->dirty);
+}
+
+static void update_reading(struct conn *conn);
+
+/* Everything is written. Where bytes of the client were unread, or came later, closing now would
+ * reset the connection, and a client that is still sending would not get to read why. So this side
+ * alone is ended, and what comes is discarded until the client ends its own. */
+static void linger(struct conn *conn)
+{
+    struct server *server = conn->server;
+    bool many = server->conn_count > server->conn_max + LINGER_EXTRA;
+    uv_os_fd_t fd;
+    if (conn->eof || many || server->stopping || uv_fileno(&conn->socket.handle, &fd) != 0 ||
+        shutdown(fd, SHUT_WR) != 0) {
+        conn_close(conn);
+        return;
+    }
+    end_all(conn);
+    resp_parser_free(&conn->parser);
+    conn->lingering = true;
+    conn->active_ms = server_now_ms(server);
+    conn->linger_end_ms = conn->active_ms + LINGER_MS;
+    list_append(&server->lingering, &conn->watching);
+    update_reading(conn);
+}
+
+static void discard(struct conn *conn, size_t size)
+{
+    conn->discarded += size;
+    if (conn->discarded > LINGER_SIZE_MAX) {
+        conn_close(conn);
+    }
+}
+
+void conns_tick(struct server *server)
+{
+    uint64_t now_ms = server_now_ms(server);
+    LIST_EACH(at, after, &server->lingering)
+    {
+        struct conn *conn = LINK_OWNER(at, struct conn, watching);
+        if (now_ms >= conn->linger_end_ms || now_ms - conn->active_ms >= LINGER_QUIET_MS) {
+            conn_close(conn);
+        }
+    }
 }
 
 /* ---- what waits for its answer ---- */
@@ -419,7 +479,9 @@ void conn_flush(struct conn *conn)
         return;
     }
     if (conn->closing) {
-        conn_close(conn);
+        if (!conn->lingering) {
+            linger(conn);
+        }
         return;
     }
     if (conn->box_watch != NULL || conn->object_watch != NULL) {
@@ -456,7 +518,8 @@ static void update_reading(struct conn *conn)
 {
     bool paused = (conn->pause & ~PAUSE_READ) != 0 ||
                   (conn->pause != 0 && conn->in.size - conn->in_start >= READ_AHEAD_MAX);
-    bool want = !conn->eof && !conn->closing && !paused && !conn->server->stopping;
+    bool wanted = conn->lingering || (!conn->eof && !conn->closing && !paused);
+    bool want = wanted && !conn->server->stopping;
     if (conn->closed || want == conn->reading) {
         return;
     }
@@ -582,7 +645,7 @@ void conn_resume(struct conn *conn)
 /* The client is gone, or has sent its last byte. What it waits for without end ends here. */
 static void on_end(struct conn *conn, ssize_t nread)
 {
-    if (nread != UV_EOF || conn_watches(conn) || conn->read_wait != NULL) {
+    if (nread != UV_EOF || conn->lingering || conn_watches(conn) || conn->read_wait != NULL) {
         conn_close(conn);
         return;
     }
@@ -605,6 +668,10 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     size_t size = (size_t)nread;
     server->stats.bytes_in += size;
     conn->active_ms = server_now_ms(server);
+    if (conn->lingering) {
+        discard(conn, size);
+        return;
+    }
     if (buf->base != server->input) {
         conn->in.size += size;
         conn_resume(conn);
@@ -618,6 +685,16 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         conn_close(conn);
     }
     update_reading(conn);
+}
+
+bool conn_is_left(const struct conn *conn)
+{
+    uv_os_fd_t fd;
+    if (conn->reading || uv_fileno(&conn->socket.handle, &fd) != 0) {
+        return false;
+    }
+    struct pollfd ended = {.fd = fd, .events = POLLRDHUP};
+    return poll(&ended, 1, 0) > 0 && ended.revents != 0;
 }
 
 /* ---- the beginning of a connection ---- */

@@ -10,7 +10,10 @@
  *     nothing else is handed to the socket; watches read on only when all of it is gone.
  *  4. What waits for a transaction may do so for long, and so do the replies behind it. That is
  *     bounded for each connection and for all, and pauses no connection that has none of it.
- *  5. conn_close may be called at any time; the struct lives until the handle is closed and no
+ *  5. One that the server ends with a reply lingers: this side is ended, and what the client still
+ *     sends is read and discarded, within bounds, so that it gets the reply. It counts as a
+ *     connection, holds no buffer, and nothing waits for it.
+ *  6. conn_close may be called at any time; the struct lives until the handle is closed and no
  *     write of it is unanswered.
  */
 #ifndef LS_SERVER_CONN_H
@@ -65,9 +68,9 @@ struct conn {
     uint64_t id;
     union socket socket;
     struct link all;
-    struct link dirty;  /* has output, or a watch with more to say: in `dirty` or in `late` */
-    struct link resume; /* may run commands again, or waits until it may */
-    struct link watching;
+    struct link dirty;    /* has output, or a watch with more to say: in `dirty` or in `late` */
+    struct link resume;   /* may run commands again, or waits until it may */
+    struct link watching; /* in `watchers`, or in `lingering` */
 
     struct resp_parser parser;
     struct buf in;
@@ -80,7 +83,8 @@ struct conn {
     bool reading : 1;
     bool authenticated : 1;
     bool eof : 1;
-    bool closing : 1;   /* close once everything is written */
+    bool closing : 1;   /* to be ended once everything is written */
+    bool lingering : 1; /* everything is written; what comes is discarded */
     bool closed : 1;    /* uv_close was called */
     bool unhandled : 1; /* the handle is closed */
     bool turn : 1;      /* which of its two watches is to send next */
@@ -101,6 +105,8 @@ struct conn {
     bool bound;              /* that life goes on, as far as is known */
     uint64_t beat_ms;        /* when presence last heard of it */
     size_t behind;           /* bytes that had come in and were not run, at the last tick */
+    uint64_t linger_end_ms;
+    size_t discarded; /* bytes, while lingering */
 
     char *name;
     char *library;         /* CLIENT SETINFO, "name" */
@@ -144,6 +150,10 @@ void conn_resume(struct conn *conn);
 /* Takes a pause away; the connection goes on at the end of the turn. */
 void conn_unpause(struct conn *conn, enum pause pause);
 
+/* Whether it is not read from now, and its client has sent its last byte or is gone: what is not
+ * read yet hides that from the loop. */
+bool conn_is_left(const struct conn *conn);
+
 /* A write of this connection is on its way. */
 void conn_asked(struct conn *conn, struct pending *pending);
 
@@ -152,7 +162,11 @@ void conn_asked(struct conn *conn, struct pending *pending);
 void conn_answered(struct conn *conn, struct pending *pending);
 
 void conn_close(struct conn *conn);
+/* Closes it once the client has every reply, and has ended its side or sent on for long enough. */
 void conn_close_after_output(struct conn *conn);
+
+/* Once a second: closes those that have lingered long enough. */
+void conns_tick(struct server *server);
 
 /* Hands buffers of one block to the socket; what it does not take follows by itself. Takes over one
  * reference of the block (NULL: none). Afterwards `writing` says whether something is left. */

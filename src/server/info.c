@@ -25,17 +25,19 @@ static int info_clients(struct server *server, struct buf *out)
 {
     size_t waiting = 0;
     size_t output = 0;
+    size_t closing = 0;
     LIST_EACH(at, after, &server->conns)
     {
         const struct conn *conn = LINK_OWNER(at, struct conn, all);
         waiting += conn->read_wait != NULL;
         output += conn_waiting(conn);
+        closing += conn->closing;
     }
     return buf_printf(out,
                       "connected_clients:%zu\r\nmaxclients:%llu\r\nblocked_clients:%zu\r\n"
-                      "watchers:%zu\r\nobject_watchers:%zu\r\nsnapshots:%zu\r\n"
-                      "output_waiting_bytes:%zu\r\n",
-                      server->conn_count, number(server->conn_max), waiting,
+                      "closing_clients:%zu\r\nwatchers:%zu\r\nobject_watchers:%zu\r\n"
+                      "snapshots:%zu\r\noutput_waiting_bytes:%zu\r\n",
+                      server->conn_count, number(server->conn_max), waiting, closing,
                       server->box_watch_count, server->object_watch_count, server->snapshot_count,
                       output);
 }

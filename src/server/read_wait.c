@@ -245,6 +245,17 @@ bool reads_go_on(struct server *server, bool changed)
     return more;
 }
 
+void reads_tick(struct server *server)
+{
+    LIST_EACH(at, after, &server->read_waits)
+    {
+        struct conn *conn = LINK_OWNER(at, struct read_wait, link)->conn;
+        if (conn_is_left(conn)) {
+            conn_close(conn);
+        }
+    }
+}
+
 void reads_refuse(struct server *server, const struct ls_error *error)
 {
     LIST_EACH(at, after, &server->read_waits)

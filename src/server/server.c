@@ -260,6 +260,8 @@ static void on_tick(uv_timer_t *timer)
     listen_tick(server);
     if (server_now_ms(server) - server->ticked_ms >= 1000) {
         server->ticked_ms = server_now_ms(server);
+        conns_tick(server);
+        reads_tick(server);
         object_watches_tick(server);
         retain_tick(server);
         if (server->nodes.epoch == 0) {
@@ -399,10 +401,10 @@ static void init_handles(struct server *server)
     uv_signal_init(loop, &server->sigint);
     uv_signal_start(&server->sigterm, on_signal, SIGTERM);
     uv_signal_start(&server->sigint, on_signal, SIGINT);
-    struct link *const lists[] = {&server->listeners,     &server->conns,    &server->dirty,
-                                  &server->late,          &server->resume,   &server->choked,
-                                  &server->holding,       &server->watchers, &server->read_waits,
-                                  &server->snapshot_waits};
+    struct link *const lists[] = {&server->listeners,      &server->conns,    &server->dirty,
+                                  &server->late,           &server->resume,   &server->choked,
+                                  &server->holding,        &server->watchers, &server->read_waits,
+                                  &server->snapshot_waits, &server->lingering};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         list_init(lists[i]);
     }

@@ -69,9 +69,10 @@ struct server {
     struct link dirty;
     struct link late; /* by their link `dirty`: watches for which the turn had no time left */
     struct link resume;
-    struct link choked;   /* by their link `resume`: paused until the queue has shrunk */
-    struct link holding;  /* likewise: until they, or all together, hold less */
-    struct link watchers; /* by their link `watching` */
+    struct link choked;    /* by their link `resume`: paused until the queue has shrunk */
+    struct link holding;   /* likewise: until they, or all together, hold less */
+    struct link watchers;  /* by their link `watching` */
+    struct link lingering; /* likewise */
     struct link read_waits;
     struct link snapshot_waits; /* object watches whose snapshot cannot begin yet */
     size_t box_watch_count;

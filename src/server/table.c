@@ -23,7 +23,7 @@ const struct command commands[] = {
      "refused with CLOCKJUMP.",
      "integer: the coordinator's clock after that", command_clock_witness},
 
-    {"MSG.POST", "box", 5, -1, W | F, 0, 0, 0,
+    {"MSG.POST", "box", 5, 11, W | F, 0, 0, 0,
      "type event [TO host] [CLOCK clock] [SEQ n] CBOR bytes|JSON text|TEXT utf-8",
      "Posts a message. The type is database (D) or collection (C), with the event created (C), "
      "updated (U) or deleted (D); or user (U), with any one byte as the event, or - for none. The "
@@ -32,7 +32,7 @@ const struct command commands[] = {
      "again and posts nothing.",
      "integer: the message's clock, once it is durable; SEQGAP or DUPLICATE with last=N",
      command_msg_post},
-    {"MSG.READ", "box", 2, -1, R, 0, 0, 0,
+    {"MSG.READ", "box", 2, 13, R, 0, 0, 0,
      "from|-|$ [COUNT n] [TYPE letters] [FOR host] [KEY prefix] [BLOCK ms] [JSON]",
      "Reads messages from a clock on, in clock order; - is the oldest kept, $ what comes after the "
      "newest. At most COUNT, 100 where it is not given, and at most about 16 MiB. FOR leaves out "
@@ -42,8 +42,7 @@ const struct command commands[] = {
      "object; empty where there is none; COMPACTED oldest=N where something from there on was "
      "discarded",
      command_msg_read},
-    {"MSG.WATCH", "box", 2, -1, R, 0, 0, 0,
-     "from|-|$ [TYPE letters] [FOR host] [KEY prefix] [JSON]",
+    {"MSG.WATCH", "box", 2, 9, R, 0, 0, 0, "from|-|$ [TYPE letters] [FOR host] [KEY prefix] [JSON]",
      "Delivers every message from a clock on, in order and without a gap, as the client takes "
      "them. In RESP2 the connection then takes only MSG.UNWATCH, OBJ.UNWATCH, PING, RESET and "
      "QUIT.",
@@ -61,7 +60,7 @@ const struct command commands[] = {
      "clock order.",
      "integer: how many were discarded", command_msg_trim},
 
-    {"NODE.JOIN", "nodes", 2, -1, B | F, 0, 0, 0, "host [ID uuid] [TTL ms] [META payload]",
+    {"NODE.JOIN", "nodes", 2, 9, B | F, 0, 0, 0, "host [ID uuid] [TTL ms] [META payload]",
      "Begins a life of a node and binds this connection to it: what it posts carries the host as "
      "from, and every command of it is a beat. The same host with the same id takes over. TTL, "
      "from 100 to 86400000, is how long the node may be silent. META is CBOR bytes, JSON text or "
@@ -87,7 +86,7 @@ const struct command commands[] = {
      "Lists the nodes in byte order of their hosts.", "array of what NODE.GET answers",
      command_node_list},
 
-    {"OBJ.PUT", "objects", 3, -1, W | F, 1, 1, 1, "key value [IF clock] [NX] [XX] [OWNED]",
+    {"OBJ.PUT", "objects", 3, 8, W | F, 1, 1, 1, "key value [IF clock] [NX] [XX] [OWNED]",
      "Puts an object. IF: only if its last change has this clock, 0 for absent. NX: only if it is "
      "absent, XX: only if it is there. OWNED: it is deleted when this connection's node goes down "
      "or leaves.",
@@ -96,7 +95,7 @@ const struct command commands[] = {
      "array of 3: value, created, modified; null where it is absent", command_obj_get},
     {"OBJ.DEL", "objects", 2, 4, W | F, 1, 1, 1, "key [IF clock]", "Deletes an object.",
      "integer: the change's clock, 0 where it was absent; CONFLICT modified=N", command_obj_del},
-    {"OBJ.SCAN", "objects", 2, -1, R, 0, 0, 0, "prefix [AFTER key] [COUNT n]",
+    {"OBJ.SCAN", "objects", 2, 6, R, 0, 0, 0, "prefix [AFTER key] [COUNT n]",
      "Reads the objects whose keys have the prefix, in byte order of the keys, from above AFTER. "
      "At most COUNT, 100 where it is not given, and at most about 16 MiB.",
      "array of arrays of 4: key, value, created, modified", command_obj_scan},
@@ -115,7 +114,7 @@ const struct command commands[] = {
      "array of clocks, one a change, 0 for the deletion of what was absent; CONFLICT key "
      "modified=N",
      command_obj_txn},
-    {"SET", "objects", 3, -1, W | F, 1, 1, 1, "key value [NX|XX] [GET]",
+    {"SET", "objects", 3, 7, W | F, 1, 1, 1, "key value [NX|XX] [GET]",
      "Puts an object, as in Redis; there is no expiry by time.",
      "OK; null where NX or XX is not met; with GET the value before, or null", command_set},
     {"GET", "objects", 2, 2, R | F, 1, 1, 1, "key", "Reads the value of an object.",
@@ -125,7 +124,7 @@ const struct command commands[] = {
     {"EXISTS", "objects", 2, -1, R, 1, -1, 1, "key ..", "Counts the objects that are there.",
      "integer", command_exists},
 
-    {"RELAY.SEND", "relay", 4, -1, F, 0, 0, 0,
+    {"RELAY.SEND", "relay", 4, 7, F, 0, 0, 0,
      "ONE|SECOND|NTH n|TO host|BROADCAST [CLOCK clock] payload",
      "Hands a payload to connected, joined nodes other than this one, taken in byte order of their "
      "hosts: the first, the second, the n-th from 1, the named one, or all. Nothing is stored. The "
@@ -222,7 +221,7 @@ const struct command commands[] = {
      "PONG, or the message; in RESP2 while watching: array of pong and the message", command_ping},
     {"ECHO", "connection", 2, 2, F, 0, 0, 0, "message", "Answers the message.", "the message",
      command_echo},
-    {"HELLO", "connection", 1, -1, F | COMMAND_NO_AUTH, 0, 0, 0,
+    {"HELLO", "connection", 1, 7, F | COMMAND_NO_AUTH, 0, 0, 0,
      "[2|3 [AUTH user password] [SETNAME name]]",
      "Chooses the version of the protocol; AUTH and SETNAME in the same step.",
      "map: server, version, proto, id, mode, role, modules", command_hello},
@@ -235,7 +234,7 @@ const struct command commands[] = {
      "Closes the connection when everything is answered.", "OK", command_quit},
     {"SELECT", "connection", 2, 2, F, 0, 0, 0, "0",
      "For clients that insist: there is one database, 0.", "OK", command_select},
-    {"CLIENT", "connection", 2, -1, 0, 0, 0, 0,
+    {"CLIENT", "connection", 2, 4, 0, 0, 0, 0,
      "ID | INFO | LIST | GETNAME | SETNAME name | SETINFO LIB-NAME|LIB-VER value | KILL address | "
      "KILL ID id | KILL ADDR address",
      "Names, lists and closes connections.",

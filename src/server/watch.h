@@ -47,6 +47,9 @@ size_t read_memory(const struct read_wait *wait); /* NULL: 0 */
 /* Lets the reads under way look again: those that have not looked at all of the box yet, and where
  * it changed, all. True where some have still more to look at. */
 bool reads_go_on(struct server *server, bool changed);
+/* Once a second: ends those whose clients sent so much behind them that they are not read from, and
+ * are gone. */
+void reads_tick(struct server *server);
 /* Answers each with the error. */
 void reads_refuse(struct server *server, const struct ls_error *error);
 

@@ -42,17 +42,30 @@ struct object_watch {
     struct buf piece;
 };
 
+/* As many of those that wait for a place as there are free ones look again in the next turn. One
+ * whose client takes nothing would not: it looks by itself once that has. */
+static void wake_waiting(struct server *server)
+{
+    size_t places = SNAPSHOTS_MAX - server->snapshot_count;
+    LIST_EACH(at, after, &server->snapshot_waits)
+    {
+        struct conn *conn = LINK_OWNER(at, struct object_watch, waiting)->conn;
+        if (places == 0) {
+            break;
+        }
+        if (conn->writing == NULL) {
+            list_append(&server->dirty, &conn->dirty);
+            places--;
+        }
+    }
+}
+
 static void end_snapshot(struct object_watch *watch)
 {
     objects_end(&watch->objects);
     reading_end(&watch->reading);
     watch->conn->server->snapshot_count--;
-    /* Whoever waits for its place looks again in the next turn. */
-    struct link *waits = &watch->conn->server->snapshot_waits;
-    if (!list_empty(waits)) {
-        struct object_watch *first = LINK_OWNER(waits->next, struct object_watch, waiting);
-        list_append(&watch->conn->server->dirty, &first->conn->dirty);
-    }
+    wake_waiting(watch->conn->server);
 }
 
 /* Opens the snapshot: 1, 0 where there are too many, or an error. */
@@ -123,12 +136,15 @@ void object_watch_end(struct conn *conn)
     }
     conn->object_watch = NULL;
     conn->server->object_watch_count--;
+    bool waited = link_joined(&watch->waiting);
     list_remove(&watch->waiting);
     if (conn->box_watch == NULL) {
         list_remove(&conn->watching);
     }
     if (watch->phase == PHASE_SNAPSHOT) {
         end_snapshot(watch);
+    } else if (waited) {
+        wake_waiting(conn->server); /* the place that it may have been woken for */
     }
     buf_free(&watch->piece);
     free(watch);

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -19,6 +21,7 @@
 #include "cli/check_walk.h"
 #include "cli/dump_line.h"
 #include "cli/histogram.h"
+#include "cli/lines.h"
 #include "cli/replies.h"
 #include "codec/cbor.h"
 #include "codec/key.h"
@@ -590,6 +593,64 @@ static void commands_that_are_no_words_are_refused(void **state)
     assert_int_equal(0, command.bytes.size);
 }
 
+/* ---- lines ---- */
+
+static const char lines_text[] = "one\n\nthree and more\nno end";
+
+/* The text, of which each read gives so many bytes. */
+static struct line_source lines_in_pieces(size_t piece)
+{
+    int ends[2];
+    size_t left = sizeof lines_text - 1;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+    for (const char *at = lines_text; left > 0; at += piece) {
+        piece = piece < left ? piece : left;
+        assert_int_equal(write(ends[1], at, piece), piece);
+        left -= piece;
+    }
+    close(ends[1]);
+    return (struct line_source){.fd = ends[0]};
+}
+
+static void lines_come_whole_and_with_their_numbers(void **state)
+{
+    (void)state;
+    static const char *const whole[] = {"one\n", "\n", "three and more\n", "no end"};
+    for (size_t piece = 1; piece < sizeof lines_text; piece++) {
+        struct line_source lines = lines_in_pieces(piece);
+        struct ls_error error;
+        char *line;
+        size_t size;
+        for (size_t i = 0; i < 4; i++) {
+            assert_int_equal(lines_next(&lines, 14, &line, &size, &error), 1);
+            assert_int_equal(size, strlen(whole[i]));
+            assert_memory_equal(line, whole[i], size);
+            assert_int_equal(lines.number, i + 1);
+        }
+        assert_int_equal(lines_next(&lines, 14, &line, &size, &error), 0);
+        lines_free(&lines);
+        close(lines.fd);
+    }
+}
+
+static void a_line_that_is_too_long_is_named(void **state)
+{
+    (void)state;
+    for (size_t piece = 1; piece < sizeof lines_text; piece++) {
+        struct line_source lines = lines_in_pieces(piece);
+        struct ls_error error;
+        char *line;
+        size_t size;
+        for (size_t i = 0; i < 2; i++) {
+            assert_int_equal(lines_next(&lines, 13, &line, &size, &error), 1);
+        }
+        assert_int_equal(lines_next(&lines, 13, &line, &size, &error), LS_ETOOBIG);
+        assert_string_equal(error.text, "line 3 is longer than 13 bytes");
+        lines_free(&lines);
+        close(lines.fd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -609,6 +670,8 @@ int main(void)
         cmocka_unit_test(keys_of_any_bytes_come_back_from_their_line),
         cmocka_unit_test(records_that_no_version_knows_come_back_from_their_line),
         cmocka_unit_test(lines_that_no_dump_has_are_refused),
+        cmocka_unit_test(lines_come_whole_and_with_their_numbers),
+        cmocka_unit_test(a_line_that_is_too_long_is_named),
         cmocka_unit_test(replies_are_counted_wherever_the_stream_is_cut),
         cmocka_unit_test(what_is_not_resp_is_no_reply),
         cmocka_unit_test(percentiles_are_right_within_two_percent),

@@ -657,7 +657,21 @@ class Transactions(unittest.TestCase):
             process.stdin.write("abort\n")
             process.communicate(timeout=60)
             self.assertEqual(0, process.returncode)
-        run("txn", "explain", second, url=self.directory, code=1)
+        for over in (second, "1"):
+            self.assertIn(f"no transaction with the timestamp {over} is open: it is over, or there "
+                          "never was one",
+                          run("txn", "explain", over, url=self.directory, code=1).stderr)
+
+    def test_a_step_without_an_end_is_refused(self):
+        steps = spawn([BUILD.lockstep, "--url", str(self.directory), "txn", "-"], ENVIRONMENT,
+                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        with self.assertRaises(BrokenPipeError):
+            steps.stdin.write(b"begin may a\nput a ")
+            for _ in range(80):
+                steps.stdin.write(b"x" * (1 << 20))
+        _, said = steps.communicate(timeout=60)
+        self.assertIn(b"line 2 is longer than 67108864 bytes\n", said)
+        self.assertEqual(1, steps.returncode)
 
 
 class Examples(unittest.TestCase):
@@ -711,7 +725,7 @@ class Examples(unittest.TestCase):
     def test_a_backup_is_the_same_store(self):
         out("put", "a", "b", url=self.directory)
         backup = self.start("backup.sh", self.directory, self.room / "copy")
-        self.assertIn("1 objects", backup.communicate(timeout=60)[0])
+        self.assertIn("1 object,", backup.communicate(timeout=60)[0])
         self.assertEqual(0, backup.returncode)
         self.assertEqual("b", out("get", "a", url=self.room / "copy"))
 

@@ -51,7 +51,7 @@ class Files(unittest.TestCase):
         return directory
 
     def test_a_whole_directory_is_ok(self):
-        self.assertRegex(out("check", self.directory), r"^ok: \d+ messages, 1 nodes, 3 objects, ")
+        self.assertRegex(out("check", self.directory), r"^ok: \d+ messages, 1 node, 3 objects, 1 producer, 0 versions, clock")
         self.assertEqual(out("check", self.directory), out("check", url=f"lmdb:{self.directory}"))
         self.assertEqual(out("check", self.directory), out("check", f"lmdb:{self.directory}"))
         result = lines("check", self.directory)[0]
@@ -64,7 +64,7 @@ class Files(unittest.TestCase):
         # Nothing refers to a producer, and under a lesser category no scan meets it: it is counted.
         stray = re.sub(rb"P\x11(?=.{16}\xa3)", b"A\x11", data, flags=re.DOTALL)
         self.assertNotEqual(data, stray)
-        self.assertIn("category P has 1 records, but 0",
+        self.assertIn("records of category P: counted 1, found in order 0",
                       run("check", self.damaged(stray), code=1).stdout)
         copy = data.replace(b"\x65world", b"\x65worle")
         self.assertNotEqual(data, copy)
@@ -95,6 +95,12 @@ class Files(unittest.TestCase):
             self.assertEqual(done.returncode == 0, done.stdout.startswith("ok: "), done.stdout)
         self.assertGreater(found, 0)
 
+    def test_what_does_not_begin_as_a_dump_is_not_read_on(self):
+        copy = self.room / "copy"
+        done = run("load", copy, stdin="x" * (1 << 20), code=1)
+        self.assertEqual("lockstep: line 1 is longer than 4096 bytes\n", done.stderr)
+        self.assertFalse(copy.exists())
+
     def test_a_dump_is_loaded_as_it_was(self):
         dump = run("dump", self.directory).stdout
         head, *records, end = [json.loads(line) for line in dump.splitlines()]
@@ -108,6 +114,8 @@ class Files(unittest.TestCase):
         self.assertEqual(dump, run("dump", copy).stdout)
         self.assertEqual(dump, run("dump", url=f"lmdb:{copy}/").stdout)
         run("check", copy)
+        again = self.room / "again"
+        self.assertEqual(f"{len(records)} records", out("load", again, stdin=dump))
         before = out("read", url=self.directory)
         self.assertEqual(before, out("read", url=copy))
         with Server(BUILD, copy) as server:

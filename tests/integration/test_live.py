@@ -18,9 +18,10 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lib.process import Build, spawn, wait_until  # noqa: E402
+from lib.process import Build, Server, spawn, wait_until  # noqa: E402
 
-LOCKSTEP = str(Build(sys.argv.pop(1)).lockstep)
+BUILD = Build(sys.argv.pop(1))
+LOCKSTEP = str(BUILD.lockstep)
 
 
 def children(process):
@@ -91,6 +92,23 @@ class Live(unittest.TestCase):
 
     def test_a_server_that_dies_ends_the_run(self):
         self.end_early(lambda _, pids: os.kill(pids[0], signal.SIGKILL), "")
+
+    def test_a_server_with_a_password_is_given_it(self):
+        with Server(BUILD, self.out.parent / "data", "--password", "s3cret") as server:
+            args = [LOCKSTEP, "model", "--live", "--rates", "20,10", "--seconds", "1", "--url"]
+            url = f"lockstep://127.0.0.1:{server.port}"
+            secured = url.replace("://", "://default:s3cret@")
+            for where, password, code in ((url, "s3cret", 0), (secured, "other", 0), (url, "other", 1)):
+                done = subprocess.run([*args, where], capture_output=True, text=True, timeout=60,
+                                      check=False,
+                                      env={**os.environ, "LOCKSTEP_PASSWORD": password})
+                self.assertEqual(code, done.returncode, done.stderr)
+            with server.client() as client:
+                client.must("AUTH", "s3cret")
+                client.must("NODE.JOIN", "other")
+                done = subprocess.run([*args, secured], capture_output=True, text=True, timeout=60,
+                                      check=False)
+                self.assertIn(f"other nodes have joined at {url}", done.stderr)
 
     def test_what_cannot_be_live_is_refused(self):
         for args, sentence in ((["--nodes", "65"], "at most 64, not 65"),

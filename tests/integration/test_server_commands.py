@@ -580,6 +580,36 @@ def commands_describe_themselves(given):
                 assert f"# {section}\r\n".encode() in client.must("INFO"), section
 
 
+def no_command_looks_at_more_words_than_the_loop_has_time_for(given):
+    """At its limit each is answered, beyond it refused; so are options that cannot all be meant."""
+    keys = [f"k{number}" for number in range(100001)]
+    with new_server(given, "--sync", "no") as server, server.client() as client:
+        for limit, *words in ((100000, "DEL"), (10000, "EXISTS"), (1000, "COMMAND", "DOCS"),
+                              (1000, "COMMAND", "INFO"), (1000, "CONFIG", "GET"), (1000, "INFO"),
+                              (4096, "TXN.GET")):
+            assert not isinstance(client.call(*words, *keys[:limit]), Error), f"{words} at its limit"
+            refused(client.call(*words, *keys[:limit + 1]), "TOOBIG", f"at most {limit}")
+        quota = ["quota", "0"]
+        equal(client.must("CONFIG", "SET", *quota * 1000), b"OK", "CONFIG SET at its limit")
+        refused(client.call("CONFIG", "SET", *quota * 1001), "TOOBIG", "at most 1000")
+        refused(client.call("TXN.RUN", 4097, *["GET", "k"] * 4097), "TOOBIG", "at most 4096")
+        refused(client.call("TXN.BEGIN", "MAY", 4097, *keys[:4097]), "TOOBIG", "at most 4096")
+        timestamp, _ = client.must("TXN.BEGIN", "MAY", 1, "k")
+        refused(client.call("TXN.COMMIT", timestamp, 4097, *["k", "v"] * 4097), "TOOBIG", "at most 4096")
+        refused(client.call("TXN.COMMIT", timestamp, 0, "DEL", 4097, *keys[:4097]), "TOOBIG", "4096")
+        equal(client.must("TXN.ABORT", timestamp), b"OK", "the transaction that could not commit so")
+        refused(client.call("SHARD.CREATE", "s", "LEARNER", "l", "WORKERS", 1025, *keys[:1025]),
+                "TOOBIG", "at most 1024 workers")
+        for words, more in ((("SET", "k", "v"), ("NX", "GET")), (("OBJ.PUT", "k", "v"), ("XX",)),
+                            (("OBJ.SCAN", ""), ("COUNT", "1")), (("MSG.READ", "-"), ("FOR", "a")),
+                            (("MSG.WATCH", "-"), ("FOR", "a")), (("NODE.JOIN", "a"), ("TTL", "1000")),
+                            (("MSG.POST", "user", "-", "TEXT", "x"), ("TO", "a")),
+                            (("RELAY.SEND", "ONE", "TEXT", "x"), ("CLOCK", "1")),
+                            (("HELLO", "2"), ("SETNAME", "a")), (("CLIENT", "KILL"), ("ID", "1"))):
+            refused(client.call(*words, *more * 10), "ERR", f"wrong number of arguments for '{words[0].lower()}'")
+        equal(client.must("CLOCK.GET"), timestamp, "the clock: an error changes nothing")
+
+
 def a_pipeline_is_answered_in_order(given):
     """Writes, reads, errors and barriers mixed: each sees what was before it on the connection."""
     with new_server(given) as server, server.client() as client:
@@ -659,6 +689,7 @@ if __name__ == "__main__":
         hello_and_reset_change_the_protocol,
         a_password_is_asked_for,
         commands_describe_themselves,
+        no_command_looks_at_more_words_than_the_loop_has_time_for,
         a_pipeline_is_answered_in_order,
         a_command_may_come_byte_by_byte,
         a_client_that_ends_its_side_gets_its_answers,

@@ -122,6 +122,7 @@ def config_set_changes_all_or_nothing(given):
               settings | {"save", "appendonly", "databases"}, "all settings")
         client.must("CONFIG", "SET", "request-max", "2000")
         refused(client.call("PING", "x" * 3000), "TOOBIG", "2000")
+        client.close()
         with server.client() as other:
             other.must("CONFIG", "SET", "connections-max", "3", "request-max", "1mb")
             with server.client() as last, server.client() as extra:
@@ -176,6 +177,83 @@ def a_blocked_client_is_told_that_it_stops(given):
         other.send("SHUTDOWN", "NOSAVE")
         refused(client.reply(), "SHUTDOWN")
         equal(server.ended(), 0, "the exit code")
+
+
+def who_sends_on_gets_to_read_why_it_is_closed(given):
+    """All of it is sent before anything is read, more than any buffer on the way takes."""
+    much = b"x" * (40 << 20)
+    large = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s\r\n" % (len(much), much)
+    with new_server(given) as server, server.client() as other:
+        for data, word, part in ((large, "TOOBIG", "16777216"), (b"*1\r\n$-5\r\n" + much, "ERR", "bulk length"),
+                                 (b"GET / HTTP/1.1\r\n" + much, "ERR", "HTTP"), (much, "ERR", "too big inline")):
+            with server.client() as client:
+                client.send_raw(data)
+                refused(client.reply(), word, part)
+                ends_in_order(client)
+        with server.client() as client:
+            client.send_raw(b"QUIT\r\n" + much)
+            equal(client.reply(), b"OK", "QUIT")
+            ends_in_order(client)
+        other.must("CONFIG", "SET", "connections-max", "1")
+        with server.client() as client:
+            client.send_raw(much)
+            refused(client.reply(), "ERR", "max number of clients")
+            ends_in_order(client)
+
+
+def ends_in_order(client):
+    try:
+        raise AssertionError(f"one reply too many: {client.reply()}")
+    except Closed as reason:
+        equal(str(reason), "end of stream", "how the connection ended")
+
+
+def clients(client):
+    """How many there are, and how many of them are on their way out."""
+    text = client.must("INFO", "clients").decode()
+    return tuple(int(re.search(rf"{name}:(\d+)", text)[1]) for name in ("connected_clients", "closing_clients"))
+
+
+def a_blocked_client_that_is_gone_is_let_go_whatever_it_sent_behind(given):
+    """So much that the server does not read on, and does not see by reading that there is an end."""
+    path = scratch("unix") / "socket"
+    with new_server(given, "--listen", f"unix:{path}") as server, server.client() as other:
+        for family, address in ((socket.AF_INET, ("127.0.0.1", server.port)), (socket.AF_UNIX, str(path))):
+            with socket.socket(family, socket.SOCK_STREAM) as plain:
+                plain.connect(address)
+                plain.sendall(b"MSG.READ $ BLOCK 0\r\n" + b"PING\r\n" * 20000)
+                wait_until(lambda: b"blocked_clients:1\r\n" in other.must("INFO", "clients"), "it to wait")
+            wait_until(lambda: clients(other) == (1, 0), f"the end of {address} to be seen")
+
+
+def who_never_ends_its_side_is_bounded(given):
+    """A client that was told why it is closed may be as stubborn as it likes: what it sends takes no
+    memory, there are not too many of its kind, and they keep nobody."""
+    with new_server(given, "--connections-max", "30") as server, server.client() as client:
+        endless = server.client()
+        endless.send_raw(b"*1\r\n$-5\r\n")
+        refused(endless.reply(), "ERR", "bulk length")
+        before = server.memory()
+        try:
+            for _ in range(1000):
+                endless.send_raw(b"x" * (1 << 20))
+            raise AssertionError("a gigabyte was discarded")
+        except Closed:
+            pass
+        assert server.memory() - before < 8 << 20, "what is discarded takes memory"
+        silent = [server.client() for _ in range(100)]
+        wait_until(lambda: b"rejected_connections:71\r\n" in client.must("INFO", "stats"), "71 to be refused")
+        assert clients(client)[0] <= 30 + 16, f"{clients(client)}: beyond the few extra ones none lingers"
+        wait_until(lambda: clients(client) == (30, 0), "those that linger to be closed")
+        for peer in silent:
+            peer.close()
+        wait_until(lambda: clients(client) == (1, 0), "the others to be gone")
+        with server.client() as peer:
+            peer.send_raw(b"*1\r\n$-5\r\n")
+            refused(peer.reply(), "ERR", "bulk length")
+            wait_until(lambda: clients(client) == (2, 1), "it to linger")
+            server.stop()
+            assert "did not take their replies" not in server.log(), server.log()
 
 
 def a_client_that_takes_nothing_does_not_keep_it_from_stopping(given):
@@ -390,6 +468,9 @@ if __name__ == "__main__":
         quota_and_retention_take_hold_while_it_runs,
         it_answers_everything_before_it_stops,
         a_blocked_client_is_told_that_it_stops,
+        who_sends_on_gets_to_read_why_it_is_closed,
+        a_blocked_client_that_is_gone_is_let_go_whatever_it_sent_behind,
+        who_never_ends_its_side_is_bounded,
         a_client_that_takes_nothing_does_not_keep_it_from_stopping,
         a_second_signal_ends_it_at_once,
         all_is_there_after_a_restart,

@@ -308,6 +308,24 @@ def more_snapshots_than_at_a_time_take_turns(given):
         equal(b"snapshots:0\r\n" in writer.must("INFO", "clients"), True, "no snapshot is left")
 
 
+def every_place_for_a_snapshot_is_taken(given):
+    """Some places become free at once, and the first that waits for one is gone with them."""
+    with new_server(given) as server, server.client() as writer:
+        writer.pipeline([("OBJ.PUT", f"k{number:03}", "v" * 50000) for number in range(200)])
+        clients = [server.client(hello=3) for _ in range(80)]
+        numbers = [client.must("CLIENT", "ID") for client in clients]
+        for client in clients:
+            client.send("OBJ.WATCH", "k")
+        wait_until(lambda: b"object_watchers:80\r\n" in writer.must("INFO", "clients"), "80 watches")
+        assert b"snapshots:64\r\n" in writer.must("INFO", "clients"), "there are not 64 snapshots"
+        equal(writer.pipeline([("CLIENT", "KILL", "ID", number) for number in numbers[60:65]]), [1] * 5,
+              "four with a snapshot and one that waits are gone")
+        for _ in range(100):
+            writer.must("PING")
+        info = writer.must("INFO", "clients")
+        assert b"snapshots:64\r\n" in info, f"turns later a place is still free: {info}"
+
+
 def watchers_of_another_server_see_posts_soon(given):
     directory = scratch("two") / "data"
     with Server(given.build, directory) as one, Server(given.build, directory) as two:
@@ -387,6 +405,7 @@ if __name__ == "__main__":
         an_object_watch_that_fell_behind_begins_again,
         a_snapshot_that_nobody_takes_is_given_up,
         more_snapshots_than_at_a_time_take_turns,
+        every_place_for_a_snapshot_is_taken,
         watchers_of_another_server_see_posts_soon,
         many_that_look_through_a_long_box_hold_up_nobody,
         a_watch_ends_when_its_client_does,
