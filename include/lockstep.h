@@ -653,8 +653,8 @@ typedef struct ls_txn_info {
 typedef struct ls_txn_marks ls_txn_marks;
 
 /* What the open transaction with this timestamp has declared and what it waits for, in byte order
- * of its keys. `info` may be NULL. LS_ETXNEXPIRED: it is over; LS_EINVAL: there never was one. Free
- * with ls_txn_marks_free(). */
+ * of its keys. `info` may be NULL. LS_ETXNEXPIRED: none is open, it is over or there never was one;
+ * LS_EINVAL: a timestamp above the clock. Free with ls_txn_marks_free(). */
 LS_API int ls_txn_explain(ls *handle, uint64_t timestamp, ls_txn_info *info, ls_txn_marks **out);
 LS_API size_t ls_txn_marks_count(const ls_txn_marks *marks);
 LS_API const ls_txn_mark *ls_txn_marks_get(const ls_txn_marks *marks, size_t index);

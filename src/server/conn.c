@@ -121,6 +121,8 @@ static void linger(struct conn *conn)
     }
     end_all(conn);
     resp_parser_free(&conn->parser);
+    buf_free(&conn->in);
+    conn->in_start = 0;
     conn->lingering = true;
     conn->active_ms = server_now_ms(server);
     conn->linger_end_ms = conn->active_ms + LINGER_MS;

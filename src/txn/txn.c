@@ -282,7 +282,8 @@ int txn_find(struct txn *txn, struct coordinator *c, uint64_t timestamp, struct 
     *out = index_find(txn->index, timestamp);
     if (*out == NULL) {
         return error_set(error, LS_ETXNEXPIRED, timestamp,
-                         "no open transaction has the timestamp %llu: it is over",
+                         "no open transaction has the timestamp %llu: it is over, or there never "
+                         "was one",
                          (unsigned long long)timestamp);
     }
     return 0;
