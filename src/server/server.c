@@ -449,7 +449,7 @@ static int start(struct server *server, struct ls_error *error)
         rc = shards_init(&server->shards, error);
         server->txns.open.seed = server->shards.seed;
     }
-    if (rc == 0 && nodes_init(&server->nodes) != 0) {
+    if (rc == 0 && nodes_init(&server->nodes, server->shards.seed) != 0) {
         rc = error_code(error, LS_ENOMEM);
     }
     if (rc == 0) {
