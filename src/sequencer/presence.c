@@ -255,7 +255,7 @@ int64_t presence_tick(struct presence *presence, struct reading *reading, uint64
                       const struct presence_calls *calls, struct ls_error *error)
 {
     struct node_cursor cursor;
-    int result = nodes_open(&cursor, reading, -1, error);
+    int result = nodes_open(&cursor, reading, NODES_LIVE, error);
     if (result != 0) {
         return result;
     }
@@ -263,9 +263,6 @@ int64_t presence_tick(struct presence *presence, struct reading *reading, uint64
     uint64_t wait_ms = TICK_MAX_MS, floor_ms = TICK_MIN_MS;
     struct node node;
     while ((result = nodes_next(&cursor, &node, error)) > 0) {
-        if (node.state == NODE_DOWN) {
-            continue;
-        }
         struct entry *entry = find_or_add(presence, node.host);
         if (entry == NULL) {
             result = error_code(error, LS_ENOMEM);

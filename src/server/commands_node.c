@@ -281,7 +281,7 @@ static int encode_nodes(struct call *call, int state, bool json, struct buf *out
 
 int command_node_list(struct call *call)
 {
-    int state = -1;
+    int state = NODES_ALL;
     size_t at = 1;
     if (at < call->argc && arg_is(call->argv[at], "STATE")) {
         state = at + 1 < call->argc ? state_arg(call->argv[at + 1]) : -1;
