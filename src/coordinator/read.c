@@ -267,29 +267,41 @@ static bool is_wanted(const struct node_cursor *cursor, const struct node *node)
            (cursor->state == NODES_LIVE && node->state != NODE_DOWN);
 }
 
-int nodes_next(struct node_cursor *cursor, struct node *node, struct ls_error *error)
+int nodes_look(struct node_cursor *cursor, struct node *node, bool *wanted, struct ls_error *error)
 {
+    const struct store_driver *driver = cursor->reading->store->driver;
     struct key named;
     ls_bytes key, value;
+    int rc;
     for (;;) {
-        int rc = cursor->reading->store->driver->next(cursor->cursor, &key, &value, error);
+        rc = driver->next(cursor->cursor, &key, &value, error);
         if (rc > 0 && cursor->indexed) {
             rc = named_node(cursor, key, &key, &value, &named, error);
             if (rc == 0) {
-                continue;
+                continue; /* an entry of no node */
             }
         }
-        if (rc <= 0) {
-            return rc;
-        }
-        struct ls_error detail;
-        if (node_decode(node, value, &detail) < 0) {
-            return damaged(key, &detail, error);
-        }
-        if (is_wanted(cursor, node)) {
-            return 1;
-        }
+        break;
     }
+    if (rc <= 0) {
+        return rc;
+    }
+    struct ls_error detail;
+    if (node_decode(node, value, &detail) < 0) {
+        return damaged(key, &detail, error);
+    }
+    *wanted = is_wanted(cursor, node);
+    return 1;
+}
+
+int nodes_next(struct node_cursor *cursor, struct node *node, struct ls_error *error)
+{
+    bool wanted;
+    int rc;
+    do {
+        rc = nodes_look(cursor, node, &wanted, error);
+    } while (rc > 0 && !wanted);
+    return rc;
 }
 
 void nodes_end(struct node_cursor *cursor)

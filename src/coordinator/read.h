@@ -72,6 +72,9 @@ struct node_cursor {
 };
 int nodes_open(struct node_cursor *out, struct reading *reading, int state, struct ls_error *error);
 int nodes_next(struct node_cursor *cursor, struct node *node, struct ls_error *error);
+/* The same one record at a time, for who is not to look at too many at once: *wanted says whether
+ * the walk is over this one. */
+int nodes_look(struct node_cursor *cursor, struct node *node, bool *wanted, struct ls_error *error);
 void nodes_end(struct node_cursor *cursor);
 
 /* The node that is up and has acknowledged least: 1 with *out set, 0 where none is up. */
