@@ -17,6 +17,12 @@ static int get(struct walk *walk, ls_bytes key, ls_bytes *value)
 
 /* ---- control ---- */
 
+/* Whether the index of live nodes is to be believed (coordinator/live.c). */
+static bool has_live(const struct walk *walk)
+{
+    return walk->has_box && walk->box.value[BOX_LIVE] != CONTROL_ABSENT;
+}
+
 static bool is_named(const struct key_parts *parts, const char *name)
 {
     return bytes_equal(parts->name, bytes_of_text(name));
@@ -123,6 +129,26 @@ static void check_owned(struct walk *walk, ls_bytes key, ls_bytes value, ls_byte
     }
 }
 
+/* An entry of the index of live nodes: the node must be there and not down. They come behind the
+ * record of the box, which says whether the index counts. */
+static void check_live(struct walk *walk, ls_bytes key, ls_bytes host)
+{
+    struct ls_error error;
+    struct key node_key;
+    struct node node;
+    ls_bytes record;
+    walk->live++;
+    if (!has_live(walk)) {
+        return;
+    }
+    if (key_node(&node_key, host, &error) != 0) {
+        walk_fault_error(walk, key, &error);
+    } else if (get(walk, key_bytes(&node_key), &record) != 0 ||
+               (node_decode(&node, record, NULL) == 0 && node.state == NODE_DOWN)) {
+        walk_fault(walk, key, "the index of live nodes names one that is not there or down");
+    }
+}
+
 int check_control(struct walk *walk, const struct key_parts *parts, ls_bytes key, ls_bytes value)
 {
     struct ls_error error;
@@ -135,6 +161,10 @@ int check_control(struct walk *walk, const struct key_parts *parts, ls_bytes key
     }
     if (owned_name(parts->name, &host, &created)) {
         check_owned(walk, key, value, host, created);
+        return 0;
+    }
+    if (live_name(parts->name, &host)) {
+        check_live(walk, key, host);
         return 0;
     }
     if (txn_name(parts->name, &created)) {
@@ -292,6 +322,11 @@ void check_box(struct walk *walk)
                    " or another check",
                    walk->last, walk->box.value[BOX_NEWEST]);
     }
+    if (has_live(walk) && walk->box.value[BOX_LIVE] != walk->live) {
+        walk_fault(walk, none,
+                   "the index of live nodes has %" PRIu64 ", but the box counts %" PRIu64,
+                   walk->live, walk->box.value[BOX_LIVE]);
+    }
 }
 
 /* ---- nodes and objects ---- */
@@ -329,6 +364,17 @@ static bool told_record(struct walk *walk, ls_bytes key, uint64_t modified, ls_b
     return change.has_value;
 }
 
+/* A live node is in the index, where that counts. */
+static void check_indexed(struct walk *walk, ls_bytes key, const struct node *node)
+{
+    struct key index;
+    ls_bytes entry;
+    live_key(&index, node->host);
+    if (has_live(walk) && get(walk, key_bytes(&index), &entry) != 0) {
+        walk_fault(walk, key, "the index of live nodes does not name it");
+    }
+}
+
 static bool same_node(const struct node *stored, const struct node *told)
 {
     return memcmp(stored->id, told->id, sizeof(stored->id)) == 0 &&
@@ -355,6 +401,9 @@ int check_node(struct walk *walk, const struct key_parts *parts, ls_bytes key, l
     if (node.joined > node.modified || (walk->has_clock && node.modified > walk->clock)) {
         walk_fault(walk, key, "joined at %" PRIu64 " and modified at %" PRIu64, node.joined,
                    node.modified);
+    }
+    if (node.state != NODE_DOWN && bytes_equal(node.host, parts->name)) {
+        check_indexed(walk, key, &node);
     }
     if (told_record(walk, key, node.modified, &record) && node_decode(&told, record, NULL) == 0 &&
         !same_node(&node, &told)) {

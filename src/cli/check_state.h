@@ -41,6 +41,7 @@ struct walk {
     struct control discarded;
     uint64_t open; /* records of open transactions */
     struct control txns;
+    uint64_t live;          /* entries of the index of live nodes */
     uint64_t logged;        /* records of the version log */
     uint64_t logged_last;   /* sequence of the last */
     uint64_t logged_writes; /* in all of them */

@@ -7,11 +7,23 @@
 #include "client/embedded.h"
 
 #include <stdlib.h>
+#include <sys/random.h>
 #include <time.h>
 
 #define RETAIN_EVERY_MS 1000
 
 /* ---- opening ---- */
+
+/* Whoever may use the store chooses the hosts in it: the seed of their hashes is a secret. */
+static int open_presence(struct embedded *e, struct ls_error *error)
+{
+    uint64_t seed;
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
+        return error_set(error, LS_EIO, 0, "the system gives no randomness");
+    }
+    int result = presence_open(&e->presence, seed);
+    return result == 0 ? 0 : error_code(error, result);
+}
 
 static int open_parts(struct embedded *e, const char *url, const ls_options *options,
                       struct ls_error *error)
@@ -36,9 +48,8 @@ static int open_parts(struct embedded *e, const char *url, const ls_options *opt
     if (result != 0) {
         goto close_sequencer;
     }
-    result = presence_open(&e->presence);
+    result = open_presence(e, error);
     if (result != 0) {
-        error_code(error, result);
         goto close_sequencer;
     }
     return 0;

@@ -333,7 +333,7 @@ int embedded_node_list(struct ls *handle, struct ls_nodes *out, struct ls_error 
         return result;
     }
     struct node_cursor cursor;
-    result = nodes_open(&cursor, &reading, -1, error);
+    result = nodes_open(&cursor, &reading, NODES_ALL, error);
     if (result == 0) {
         struct node node;
         while ((result = nodes_next(&cursor, &node, error)) > 0) {

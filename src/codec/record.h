@@ -95,6 +95,9 @@ struct logged_write {
 
 #define CONTROL_NAMES_MAX 6
 
+/* The value of a number that may be missing, and is. */
+#define CONTROL_ABSENT UINT64_MAX
+
 /* Control records: some named numbers. */
 struct control {
     uint64_t value[CONTROL_NAMES_MAX];
@@ -124,7 +127,8 @@ int logged_encode(struct buf *out, uint64_t timestamp, const struct logged_write
                   size_t count, ls_bytes key);
 
 /* A control record is a map from `names` (a NULL-terminated list in deterministic order, at most
- * CONTROL_NAMES_MAX) to numbers. */
+ * CONTROL_NAMES_MAX) to numbers. A name with a '?' before it may be missing: its value is then
+ * CONTROL_ABSENT. */
 int control_encode(struct buf *out, const struct control *control, const char *const *names,
                    ls_bytes key);
 

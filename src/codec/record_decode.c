@@ -465,16 +465,18 @@ int control_decode(struct control *out, ls_bytes record, const char *const *name
     bool check_placed = false;
     for (; names[named] != NULL; named++) {
         assert(named < CONTROL_NAMES_MAX);
-        if (!check_placed && check_precedes(names[named])) {
+        bool required = names[named][0] != CONTROL_OPTIONAL;
+        const char *name = names[named] + (required ? 0 : 1);
+        if (!check_placed && check_precedes(name)) {
             fields[count++] = check;
             check_placed = true;
         }
-        size_t size = strlen(names[named]);
+        size_t size = strlen(name);
         assert(size > 0 && size < CONTROL_KEY_SIZE_MAX);
         (void)cbor_write_head(keys[named], CBOR_ITEM_TEXT, size);
-        memcpy(keys[named] + 1, names[named], size);
+        memcpy(keys[named] + 1, name, size);
         place[named] = count;
-        fields[count++] = (struct field){{keys[named], size + 1}, CBOR_UINT, REQUIRED};
+        fields[count++] = (struct field){{keys[named], size + 1}, CBOR_UINT, required};
     }
     if (!check_placed) {
         fields[count++] = check;
@@ -484,7 +486,8 @@ int control_decode(struct control *out, ls_bytes record, const char *const *name
     if (rc == 0) {
         *out = (struct control){0};
         for (size_t i = 0; i < named; i++) {
-            out->value[i] = entries[place[i]].number;
+            const struct cbor_entry *entry = &entries[place[i]];
+            out->value[i] = entry_is_there(entry) ? entry->number : CONTROL_ABSENT;
         }
     }
     return rc;

@@ -362,10 +362,15 @@ int control_encode(struct buf *out, const struct control *control, const char *c
         return rc;
     }
     for (size_t i = 0; names[i] != NULL; i++) {
-        if (writer.check_at == NULL && check_precedes(names[i])) {
+        bool optional = names[i][0] == CONTROL_OPTIONAL;
+        const char *name = names[i] + (optional ? 1 : 0);
+        if (optional && control->value[i] == CONTROL_ABSENT) {
+            continue;
+        }
+        if (writer.check_at == NULL && check_precedes(name)) {
             put_check_here(&writer);
         }
-        put_string(&writer, CBOR_ITEM_TEXT, bytes_of_text(names[i]));
+        put_string(&writer, CBOR_ITEM_TEXT, bytes_of_text(name));
         put_number(&writer, control->value[i]);
         writer.pairs++;
     }

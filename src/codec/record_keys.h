@@ -43,6 +43,9 @@
 #define K_PREVIOUS  "\150previous"
 #define K_TIMESTAMP "\151timestamp"
 
+/* Before the name of a number of a control record that may be missing. */
+#define CONTROL_OPTIONAL '?'
+
 /* Before each write of a list: the sizes of its key and of its value. */
 #define WRITE_KEY_SIZE   2
 #define WRITE_VALUE_SIZE 4

@@ -157,6 +157,7 @@ static int state_load(struct coordinator *c, struct store_txn *txn, struct state
         return rc;
     }
     *out = (struct state){.clock = clock.value[0],
+                          .live = box.value[BOX_LIVE],
                           .count = box.value[BOX_COUNT],
                           .bytes = box.value[BOX_BYTES],
                           .newest = box.value[BOX_NEWEST],
@@ -175,8 +176,9 @@ static int state_store(struct coordinator *c, bool all, struct ls_error *error)
         struct control clock = {{now->clock}};
         rc = control_write(c, CONTROL_CLOCK, control_clock_fields, &clock, error);
     }
-    if (rc == 0 && (all || now->newest != known->newest || now->count != known->count)) {
-        struct control box = {{now->bytes, now->chain, now->count, now->newest}};
+    if (rc == 0 && (all || now->newest != known->newest || now->count != known->count ||
+                    now->live != known->live)) {
+        struct control box = {{now->live, now->bytes, now->chain, now->count, now->newest}};
         rc = control_write(c, CONTROL_BOX, control_box_fields, &box, error);
     }
     if (rc == 0 && (all || now->discarded != known->discarded)) {
@@ -304,6 +306,12 @@ int coordinator_open(struct coordinator **out, struct store *store, struct ls_er
     }
     c->changed = false;
     atomic_store(&c->clock, c->now.clock);
+    if (c->now.live == CONTROL_ABSENT) {
+        rc = live_lay(c, error);
+        if (rc < 0) {
+            goto fail;
+        }
+    }
     *out = c;
     return 0;
 fail:

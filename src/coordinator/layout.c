@@ -8,6 +8,8 @@
 
 #define OWNED      "owned/"
 #define OWNED_SIZE (sizeof(OWNED) - 1)
+#define LIVE       "live/"
+#define LIVE_SIZE  (sizeof(LIVE) - 1)
 #define TXN        "txn/"
 #define TXN_SIZE   (sizeof(TXN) - 1)
 #define LOG        "versions/"
@@ -16,10 +18,11 @@
 const char *const control_format_fields[] = {"version", NULL};
 const char *const control_epoch_fields[] = {"epoch", NULL};
 const char *const control_clock_fields[] = {"clock", NULL};
-const char *const control_box_fields[] = {"bytes", "chain", "count", "newest", NULL};
+const char *const control_box_fields[] = {"?live", "bytes", "chain", "count", "newest", NULL};
 const char *const control_discarded_fields[] = {"chain", "clock", NULL};
 const char *const control_txns_fields[] = {"open",      "logged",     "merged", "written",
                                            "collected", "generation", NULL};
+const char *const live_fields[] = {NULL};
 
 const char *const *control_fields(ls_bytes name)
 {
@@ -69,6 +72,30 @@ bool owned_name(ls_bytes name, ls_bytes *host, uint64_t *created)
     }
     *host = bytes_of(bytes + OWNED_SIZE, host_end - OWNED_SIZE);
     *created = get_be64(bytes + host_end + 1);
+    return true;
+}
+
+void live_prefix(struct key *out)
+{
+    key_first(out, KEY_CONTROL);
+    memcpy(out->data + out->size, LIVE, LIVE_SIZE);
+    out->size = (uint16_t)(out->size + LIVE_SIZE);
+}
+
+void live_key(struct key *out, ls_bytes host)
+{
+    assert(host.size >= 1 && host.size <= KEY_HOST_SIZE_MAX);
+    live_prefix(out);
+    memcpy(out->data + out->size, host.data, host.size);
+    out->size = (uint16_t)(out->size + host.size);
+}
+
+bool live_name(ls_bytes name, ls_bytes *host)
+{
+    if (name.size <= LIVE_SIZE || memcmp(name.data, LIVE, LIVE_SIZE) != 0) {
+        return false;
+    }
+    *host = bytes_of((const uint8_t *)name.data + LIVE_SIZE, name.size - LIVE_SIZE);
     return true;
 }
 

@@ -1,6 +1,6 @@
 /*
- * Names and fields of the control records, and the keys of the index of owned objects
- * (docs/formats.md). Shared by the coordinator and by what verifies a directory.
+ * Names and fields of the control records, and the keys of the indexes of owned objects and of live
+ * nodes (docs/formats.md). Shared by the coordinator and by what verifies a directory.
  */
 #ifndef LS_COORDINATOR_LAYOUT_H
 #define LS_COORDINATOR_LAYOUT_H
@@ -19,12 +19,12 @@
 extern const char *const control_format_fields[];    /* version */
 extern const char *const control_epoch_fields[];     /* epoch */
 extern const char *const control_clock_fields[];     /* clock */
-extern const char *const control_box_fields[];       /* bytes, chain, count, newest */
+extern const char *const control_box_fields[];       /* live, bytes, chain, count, newest */
 extern const char *const control_discarded_fields[]; /* chain, clock */
 /* open, logged, merged, written, collected, generation */
 extern const char *const control_txns_fields[];
 
-enum { BOX_BYTES, BOX_CHAIN, BOX_COUNT, BOX_NEWEST };
+enum { BOX_LIVE, BOX_BYTES, BOX_CHAIN, BOX_COUNT, BOX_NEWEST };
 enum { DISCARDED_CHAIN, DISCARDED_CLOCK };
 enum { TXNS_OPEN, TXNS_LOGGED, TXNS_MERGED, TXNS_WRITTEN, TXNS_COLLECTED, TXNS_GENERATION };
 
@@ -38,6 +38,14 @@ void owned_key(struct key *out, ls_bytes host, uint64_t created);
 void owned_prefix(struct key *out, ls_bytes host);
 /* Whether the name of a control key is of the index; the host and clock in it. */
 bool owned_name(ls_bytes name, ls_bytes *host, uint64_t *created);
+
+/* The index of live nodes, those that are not down: control key "live/", the host. Its record has
+ * nothing but its check. */
+extern const char *const live_fields[];
+void live_key(struct key *out, ls_bytes host);
+/* What all of them begin with. */
+void live_prefix(struct key *out);
+bool live_name(ls_bytes name, ls_bytes *host);
 
 /* The record of an open transaction: control key "txn/", its timestamp in 8 bytes. */
 void txn_key(struct key *out, uint64_t timestamp);

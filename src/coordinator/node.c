@@ -179,7 +179,9 @@ int node_join(struct coordinator *c, struct request *request)
     memcpy(as.id, node.id, sizeof(as.id));
     memcpy(as.host, request->in.join.host.data, as.host_size);
     node.joined = request->clock = c->now.clock;
-    return node_change(c, &stored.key, &node, previous, &as, node.joined, error);
+    bool was_live = stored.there && stored.node.state != NODE_DOWN;
+    rc = node_change(c, &stored.key, &node, previous, &as, node.joined, error);
+    return rc < 0 || was_live ? rc : live_add(c, node.host, error);
 }
 
 /* Room for a change of what is stored: its record, and the message about it. */
@@ -237,6 +239,9 @@ int node_leave(struct coordinator *c, struct request *request)
         request->clock = c->now.clock;
         rc =
             state_tell(c, &stored.key, NULL, previous, request->as, request->clock, request->error);
+    }
+    if (rc == 0) {
+        rc = live_remove(c, binding_host(request->as), request->error);
     }
     return rc;
 }
@@ -299,6 +304,9 @@ int node_expire(struct coordinator *c, struct request *request)
     request->clock = c->now.clock;
     request->number = 1;
     rc = node_change(c, &stored.key, &node, stored.node.modified, NULL, request->clock, error);
+    if (rc == 0) {
+        rc = live_remove(c, request->in.expire.host, error);
+    }
     if (rc == 0) {
         rc = objects_disown(c, request->in.expire.host, error);
     }

@@ -10,6 +10,10 @@
 #include "coordinator/layout.h"
 #include "coordinator/state.h"
 
+/* The index of live nodes is used where at most one node in so many is live: to look a node up
+ * takes about as long as to walk over so many. */
+#define INDEX_PART 2
+
 int reading_begin(struct reading *reading, struct store *store, struct ls_error *error)
 {
     struct store_txn *txn;
@@ -199,32 +203,105 @@ int node_read(struct reading *reading, ls_bytes host, struct node *out, struct l
     return node_decode(out, value, &detail) < 0 ? damaged(key_bytes(&key), &detail, error) : 0;
 }
 
+/* Whether to walk over the index of live nodes and look each up: not where so many are live that it
+ * is quicker to walk over all. */
+static int index_serves(struct reading *reading, int state, bool *out, struct ls_error *error)
+{
+    struct control box;
+    uint64_t all;
+    *out = false;
+    if (state == NODES_ALL || state == NODE_DOWN) {
+        return 0;
+    }
+    int rc =
+        control_read(reading->store, reading->txn, CONTROL_BOX, control_box_fields, &box, error);
+    if (rc == 0 && box.value[BOX_LIVE] != CONTROL_ABSENT) {
+        rc = reading->store->driver->count(reading->txn, KEY_NODE, &all, error);
+        *out = rc == 0 && box.value[BOX_LIVE] <= all / INDEX_PART;
+    }
+    return rc == LS_ENOTFOUND ? 0 : rc;
+}
+
 int nodes_open(struct node_cursor *out, struct reading *reading, int state, struct ls_error *error)
 {
-    struct key first;
-    key_first(&first, KEY_NODE);
+    struct key first, end = {0};
+    int rc = index_serves(reading, state, &out->indexed, error);
+    if (rc < 0) {
+        return rc;
+    }
+    if (out->indexed) {
+        live_prefix(&first);
+        end = first;
+        bool bounded = key_after_prefix(&end);
+        assert(bounded);
+    } else {
+        key_first(&first, KEY_NODE);
+    }
     out->reading = reading;
     out->state = state;
-    return reading->store->driver->scan(reading->txn, key_bytes(&first), bytes_of(NULL, 0), false,
+    return reading->store->driver->scan(reading->txn, key_bytes(&first), key_bytes(&end), false,
                                         &out->cursor, error);
+}
+
+/* The node that an entry of the index names: 1, or 0 where there is none. */
+static int named_node(struct node_cursor *cursor, ls_bytes entry, ls_bytes *key, ls_bytes *value,
+                      struct key *named, struct ls_error *error)
+{
+    ls_bytes host;
+    ls_bytes name =
+        bytes_of((const uint8_t *)entry.data + KEY_HEADER_SIZE, entry.size - KEY_HEADER_SIZE);
+    if (!live_name(name, &host) || key_node(named, host, NULL) < 0) {
+        return error_set(error, LS_ECORRUPT, 0, "an entry of the index of live nodes is damaged");
+    }
+    *key = key_bytes(named);
+    int rc = cursor->reading->store->driver->get(cursor->reading->txn, *key, value);
+    if (rc == LS_ENOTFOUND) {
+        return 0;
+    }
+    return rc < 0 ? error_code(error, rc) : 1;
+}
+
+static bool is_wanted(const struct node_cursor *cursor, const struct node *node)
+{
+    return cursor->state == NODES_ALL || cursor->state == (int)node->state ||
+           (cursor->state == NODES_LIVE && node->state != NODE_DOWN);
+}
+
+int nodes_look(struct node_cursor *cursor, struct node *node, bool *wanted, struct ls_error *error)
+{
+    const struct store_driver *driver = cursor->reading->store->driver;
+    struct key named;
+    ls_bytes key, value;
+    int rc;
+    for (;;) {
+        rc = driver->next(cursor->cursor, &key, &value, error);
+        if (rc > 0 && cursor->indexed) {
+            rc = named_node(cursor, key, &key, &value, &named, error);
+            if (rc == 0) {
+                continue; /* an entry of no node */
+            }
+        }
+        break;
+    }
+    if (rc <= 0) {
+        return rc;
+    }
+    struct ls_error detail;
+    if (node_decode(node, value, &detail) < 0) {
+        return damaged(key, &detail, error);
+    }
+    *wanted = is_wanted(cursor, node);
+    return 1;
 }
 
 int nodes_next(struct node_cursor *cursor, struct node *node, struct ls_error *error)
 {
-    ls_bytes key, value;
-    for (;;) {
-        int rc = cursor->reading->store->driver->next(cursor->cursor, &key, &value, error);
-        if (rc <= 0) {
-            return rc;
-        }
-        struct ls_error detail;
-        if (node_decode(node, value, &detail) < 0) {
-            return damaged(key, &detail, error);
-        }
-        if (cursor->state < 0 || cursor->state == (int)node->state) {
-            return 1;
-        }
-    }
+    bool wanted;
+    int rc;
+    do {
+        rc = nodes_look(cursor, node, &wanted, error);
+    } while (rc > 0 && !wanted);
+    return rc;
 }
 
 void nodes_end(struct node_cursor *cursor)

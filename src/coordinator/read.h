@@ -59,14 +59,22 @@ void box_end(struct box_cursor *cursor);
 /* 0, LS_ENOTFOUND, or an error. */
 int node_read(struct reading *reading, ls_bytes host, struct node *out, struct ls_error *error);
 
-/* Walks the nodes in byte order of their hosts; state -1: every one. 1, 0 or negative, as above. */
+/* Walks the nodes in byte order of their hosts: those of one state, every one, or every one that is
+ * not down. 1, 0 or negative, as above. What it costs follows the nodes that are not down, but
+ * where those that are down are asked for, or the store has no index of the others (live.c). */
+#define NODES_ALL  (-1)
+#define NODES_LIVE (-2)
 struct node_cursor {
     struct store_cursor *cursor;
     struct reading *reading;
     int state;
+    bool indexed; /* it walks over the index */
 };
 int nodes_open(struct node_cursor *out, struct reading *reading, int state, struct ls_error *error);
 int nodes_next(struct node_cursor *cursor, struct node *node, struct ls_error *error);
+/* The same one record at a time, for who is not to look at too many at once: *wanted says whether
+ * the walk is over this one. */
+int nodes_look(struct node_cursor *cursor, struct node *node, bool *wanted, struct ls_error *error);
 void nodes_end(struct node_cursor *cursor);
 
 /* The node that is up and has acknowledged least: 1 with *out set, 0 where none is up. */

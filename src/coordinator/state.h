@@ -15,6 +15,7 @@
 /* What is remembered from one transaction to the next, and lies under C. */
 struct state {
     uint64_t clock;
+    uint64_t live; /* nodes that are not down; CONTROL_ABSENT: their index is not to be trusted */
     uint64_t count;
     uint64_t bytes;
     uint64_t newest;
@@ -74,6 +75,13 @@ int control_read(struct store *store, struct store_txn *txn, const char *name,
                  const char *const *fields, struct control *out, struct ls_error *error);
 int control_write(struct coordinator *c, const char *name, const char *const *fields,
                   const struct control *control, struct ls_error *error);
+
+/* The index of live nodes (live.c): the host is live from now on, or no longer. */
+int live_add(struct coordinator *c, ls_bytes host, struct ls_error *error);
+int live_remove(struct coordinator *c, ls_bytes host, struct ls_error *error);
+/* Lays it in a store that has none, in a transaction of its own. 0 also where the store does not
+ * let it, which makes the walks over live nodes slower and nothing else. */
+int live_lay(struct coordinator *c, struct ls_error *error);
 
 /* 0 where `as` is a life that is not over, else LS_ENOTJOINED. */
 int node_verify(struct coordinator *c, const struct binding *as, struct ls_error *error);

@@ -41,9 +41,10 @@ struct presence {
     size_t bucket_count; /* a power of two */
     size_t count;
     uint64_t round;
+    uint64_t seed;
 };
 
-int presence_open(struct presence **out)
+int presence_open(struct presence **out, uint64_t seed)
 {
     struct presence *presence = calloc(1, sizeof *presence);
     if (presence == NULL) {
@@ -55,6 +56,7 @@ int presence_open(struct presence **out)
         return LS_ENOMEM;
     }
     presence->bucket_count = BUCKETS_FIRST;
+    presence->seed = seed;
     *out = presence;
     return 0;
 }
@@ -76,7 +78,7 @@ void presence_close(struct presence *presence)
 
 static struct entry *find(const struct presence *presence, ls_bytes host)
 {
-    uint64_t hash = hash64(host.data, host.size, 0);
+    uint64_t hash = hash64(host.data, host.size, presence->seed);
     struct entry *entry = presence->buckets[hash & (presence->bucket_count - 1)];
     while (entry != NULL &&
            !(entry->hash == hash && bytes_equal(binding_host(&entry->binding), host))) {
@@ -121,7 +123,7 @@ static struct entry *find_or_add(struct presence *presence, ls_bytes host)
         return NULL;
     }
     spread(presence);
-    entry->hash = hash64(host.data, host.size, 0);
+    entry->hash = hash64(host.data, host.size, presence->seed);
     entry->binding.host_size = (uint8_t)host.size;
     memcpy(entry->binding.host, host.data, host.size);
     struct entry **bucket = &presence->buckets[entry->hash & (presence->bucket_count - 1)];
@@ -253,7 +255,7 @@ int64_t presence_tick(struct presence *presence, struct reading *reading, uint64
                       const struct presence_calls *calls, struct ls_error *error)
 {
     struct node_cursor cursor;
-    int result = nodes_open(&cursor, reading, -1, error);
+    int result = nodes_open(&cursor, reading, NODES_LIVE, error);
     if (result != 0) {
         return result;
     }
@@ -261,9 +263,6 @@ int64_t presence_tick(struct presence *presence, struct reading *reading, uint64
     uint64_t wait_ms = TICK_MAX_MS, floor_ms = TICK_MIN_MS;
     struct node node;
     while ((result = nodes_next(&cursor, &node, error)) > 0) {
-        if (node.state == NODE_DOWN) {
-            continue;
-        }
         struct entry *entry = find_or_add(presence, node.host);
         if (entry == NULL) {
             result = error_code(error, LS_ENOMEM);

@@ -19,7 +19,8 @@
 
 struct presence;
 
-int presence_open(struct presence **out);
+/* `seed`: of the hashes, a secret number where strangers choose the hosts. 0 or LS_ENOMEM. */
+int presence_open(struct presence **out, uint64_t seed);
 void presence_close(struct presence *presence);
 
 /* This process holds this life of a node from now on, or no longer does. 0 or LS_ENOMEM. */

@@ -4,6 +4,9 @@
 
 #include "resp/writer.h"
 
+/* To copy fewer bytes takes no time that anybody would notice. */
+#define TAKE_OVER_MIN ((size_t)256 * 1024)
+
 static void note(struct conn *conn, int rc)
 {
     if (rc != 0) {
@@ -74,4 +77,24 @@ void answer_verbatim(struct conn *conn, ls_bytes text)
 void answer_raw(struct conn *conn, ls_bytes bytes)
 {
     note(conn, buf_append(conn_out(conn), bytes.data, bytes.size));
+}
+
+void answer_items(struct conn *conn, size_t count, struct buf *items)
+{
+    struct buf *out = conn_out(conn);
+    size_t before = out->size;
+    answer_array(conn, count);
+    if (conn->failed) {
+        return; /* it is closed instead */
+    }
+    if (before > 0 || items->size < TAKE_OVER_MIN || buf_reserve(items, out->size) != 0) {
+        answer_raw(conn, buf_bytes(items));
+        return;
+    }
+    memmove(items->data + out->size, items->data, items->size);
+    memcpy(items->data, out->data, out->size);
+    items->size += out->size;
+    struct buf head = *out;
+    *out = *items;
+    *items = head;
 }

@@ -24,4 +24,9 @@ void answer_verbatim(struct conn *conn, ls_bytes text);
 /* Bytes that are already in RESP. */
 void answer_raw(struct conn *conn, ls_bytes bytes);
 
+/* An array of so many items that are already in RESP. Where they are large their memory is taken
+ * over, since new memory for as much takes longer to get than they took to write. What is left in
+ * *items is the caller's to free, and of no use. */
+void answer_items(struct conn *conn, size_t count, struct buf *items);
+
 #endif

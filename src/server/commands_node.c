@@ -6,6 +6,7 @@
 #include "codec/uuid.h"
 #include "server/encode.h"
 #include "server/handlers.h"
+#include "server/node_list.h"
 
 #define TTL_MIN_MS 100
 #define TTL_MAX_MS 86400000
@@ -255,33 +256,9 @@ int command_node_get(struct call *call)
     return rc;
 }
 
-static int encode_nodes(struct call *call, int state, bool json, struct buf *out, size_t *count)
-{
-    struct reading *reading = reads_get(&call->server->reads, call->error);
-    struct node_cursor cursor;
-    if (reading == NULL) {
-        return call->error->code;
-    }
-    int rc = nodes_open(&cursor, reading, state, call->error);
-    if (rc != 0) {
-        return rc;
-    }
-    struct node node;
-    while ((rc = nodes_next(&cursor, &node, call->error)) > 0) {
-        rc = encode_node(out, call->conn->proto, json, &node);
-        if (rc != 0) {
-            error_code(call->error, rc);
-            break;
-        }
-        ++*count;
-    }
-    nodes_end(&cursor);
-    return rc;
-}
-
 int command_node_list(struct call *call)
 {
-    int state = -1;
+    int state = NODES_ALL;
     size_t at = 1;
     if (at < call->argc && arg_is(call->argv[at], "STATE")) {
         state = at + 1 < call->argc ? state_arg(call->argv[at + 1]) : -1;
@@ -295,12 +272,5 @@ int command_node_list(struct call *call)
     if (at < call->argc) {
         return arg_refuse(call->error, call->argv[at], "STATE with a state, or JSON");
     }
-    struct buf *scratch = server_scratch(call->server);
-    size_t count = 0;
-    int rc = encode_nodes(call, state, json, scratch, &count);
-    if (rc == 0) {
-        answer_array(call->conn, count);
-        answer_raw(call->conn, buf_bytes(scratch));
-    }
-    return rc;
+    return node_list_begin(call->conn, state, json, call->error);
 }

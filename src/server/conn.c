@@ -12,6 +12,7 @@
 #include "server/answer.h"
 #include "server/command.h"
 #include "server/frames.h"
+#include "server/node_list.h"
 #include "server/server.h"
 #include "server/watch.h"
 
@@ -76,6 +77,7 @@ static void drop_held(struct conn *conn)
 static void end_all(struct conn *conn)
 {
     watch_end_all(conn);
+    node_list_end(conn);
     txns_end(conn);
     drop_held(conn);
     shards_end_listening(conn);
@@ -300,7 +302,7 @@ size_t conn_memory(const struct conn *conn)
                     conn->out.capacity + text_memory(conn->name) + text_memory(conn->library) +
                     text_memory(conn->library_version);
     memory += box_watch_memory(conn->box_watch) + object_watch_memory(conn->object_watch) +
-              read_memory(conn->read_wait);
+              read_memory(conn->read_wait) + node_list_memory(conn->node_list);
     if (conn->writing != NULL) {
         memory += write_memory(conn->writing);
     }
@@ -426,15 +428,15 @@ void conn_send_bytes(struct conn *conn, struct buf *bytes)
     send_rest(conn, write, &whole, 1, written);
 }
 
-/* A client that sent its last byte is let go once it has every reply. What it has open then, nobody
- * can end any more. */
+/* A client that sent its last byte is let go once it has every reply; one that is to be resumed may
+ * have commands left. What it has open then, nobody can end any more. */
 static void let_go(struct conn *conn)
 {
     if (conn->eof && conn->in.size == conn->in_start) {
         txns_end(conn);
     }
-    if (conn->eof && conn->pause == 0 && conn->unanswered == 0 && conn->writing == NULL &&
-        conn->out.size == 0) {
+    if (conn->eof && conn->pause == 0 && !link_joined(&conn->resume) && conn->unanswered == 0 &&
+        conn->writing == NULL && conn->out.size == 0) {
         conn_close(conn);
     }
 }

@@ -104,8 +104,11 @@ static int info_nodes(struct server *server, struct buf *out)
     struct ls_error error;
     struct reading *reading = reads_get(&server->reads, &error);
     size_t states[3] = {0};
+    uint64_t all = 0;
     struct node_cursor cursor;
-    if (reading == NULL || nodes_open(&cursor, reading, -1, &error) != 0) {
+    if (reading == NULL ||
+        reading->store->driver->count(reading->txn, KEY_NODE, &all, &error) != 0 ||
+        nodes_open(&cursor, reading, NODES_LIVE, &error) != 0) {
         return buf_printf(out, "nodes_error:%s\r\n", error.text);
     }
     struct node node;
@@ -113,12 +116,12 @@ static int info_nodes(struct server *server, struct buf *out)
         states[node.state]++;
     }
     nodes_end(&cursor);
-    return buf_printf(out,
-                      "up:%zu\r\nleaving:%zu\r\ndown:%zu\r\nbound_here:%zu\r\nepoch:%llu\r\n"
-                      "expired_here:%llu\r\n",
-                      states[NODE_UP], states[NODE_LEAVING], states[NODE_DOWN],
-                      server->nodes.star.count, number(server->nodes.epoch),
-                      number(server->stats.expired));
+    return buf_printf(
+        out,
+        "up:%zu\r\nleaving:%zu\r\ndown:%llu\r\nbound_here:%zu\r\nepoch:%llu\r\n"
+        "expired_here:%llu\r\n",
+        states[NODE_UP], states[NODE_LEAVING], number(all - states[NODE_UP] - states[NODE_LEAVING]),
+        server->nodes.star.count, number(server->nodes.epoch), number(server->stats.expired));
 }
 
 static int info_transactions(struct server *server, struct buf *out)

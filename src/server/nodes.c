@@ -11,10 +11,10 @@
 
 #define TICK_AGAIN_MS 1000 /* after a failure */
 
-int nodes_init(struct nodes *nodes)
+int nodes_init(struct nodes *nodes, uint64_t seed)
 {
     *nodes = (struct nodes){0};
-    return presence_open(&nodes->presence);
+    return presence_open(&nodes->presence, seed);
 }
 
 void nodes_free(struct nodes *nodes)

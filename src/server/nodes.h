@@ -17,7 +17,8 @@ struct nodes {
     uint64_t epoch;            /* of this process; 0: not known yet */
 };
 
-int nodes_init(struct nodes *nodes);
+/* `seed`: a secret number. 0 or LS_ENOMEM. */
+int nodes_init(struct nodes *nodes, uint64_t seed);
 void nodes_free(struct nodes *nodes);
 
 /* Makes the connection act as this life of a node, and whoever else was bound to the host no

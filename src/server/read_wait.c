@@ -93,8 +93,7 @@ static int look_first(struct read_wait *wait, const struct box_filter *filter,
 
 static void answer(struct read_wait *wait)
 {
-    answer_array(wait->conn, wait->found);
-    answer_raw(wait->conn, buf_bytes(&wait->items));
+    answer_items(wait->conn, wait->found, &wait->items);
 }
 
 static void on_timer_closed(uv_handle_t *handle)

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "server/listen.h"
+#include "server/node_list.h"
 #include "server/notify.h"
 #include "server/retain.h"
 #include "server/watch.h"
@@ -180,6 +181,7 @@ static void turn(struct server *server)
     if (changed || server->reads_more) {
         server->reads_more = reads_go_on(server, changed);
     }
+    server->lists_more = node_lists_go_on(server);
     server->watches_due = server->watches_due || changed;
     if (server->watches_due && list_empty(&server->late)) {
         wake_watches(server);
@@ -196,8 +198,8 @@ static void turn(struct server *server)
     if (server->stopping) {
         try_to_end(server);
     }
-    if (server->reads_more || !list_empty(&server->dirty) || !list_empty(&server->late) ||
-        !list_empty(&server->resume)) {
+    if (server->reads_more || server->lists_more || !list_empty(&server->dirty) ||
+        !list_empty(&server->late) || !list_empty(&server->resume)) {
         uv_idle_start(&server->idle, on_idle);
     } else {
         uv_idle_stop(&server->idle);
@@ -347,6 +349,7 @@ void server_stop(struct server *server, const char *why)
     struct ls_error error;
     error_code(&error, LS_ESHUTDOWN);
     reads_refuse(server, &error);
+    node_lists_refuse(server, &error);
     LIST_EACH(at, after, &server->conns)
     {
         struct conn *conn = LINK_OWNER(at, struct conn, all);
@@ -401,10 +404,10 @@ static void init_handles(struct server *server)
     uv_signal_init(loop, &server->sigint);
     uv_signal_start(&server->sigterm, on_signal, SIGTERM);
     uv_signal_start(&server->sigint, on_signal, SIGINT);
-    struct link *const lists[] = {&server->listeners,      &server->conns,    &server->dirty,
-                                  &server->late,           &server->resume,   &server->choked,
-                                  &server->holding,        &server->watchers, &server->read_waits,
-                                  &server->snapshot_waits, &server->lingering};
+    struct link *const lists[] = {&server->listeners,      &server->conns,     &server->dirty,
+                                  &server->late,           &server->resume,    &server->choked,
+                                  &server->holding,        &server->watchers,  &server->read_waits,
+                                  &server->snapshot_waits, &server->lingering, &server->node_lists};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         list_init(lists[i]);
     }
@@ -451,7 +454,7 @@ static int start(struct server *server, struct ls_error *error)
         rc = shards_init(&server->shards, error);
         server->txns.open.seed = server->shards.seed;
     }
-    if (rc == 0 && nodes_init(&server->nodes) != 0) {
+    if (rc == 0 && nodes_init(&server->nodes, server->shards.seed) != 0) {
         rc = error_code(error, LS_ENOMEM);
     }
     if (rc == 0) {

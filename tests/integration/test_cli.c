@@ -333,6 +333,45 @@ static void a_record_that_no_message_tells_of_is_found(void **state)
     buf_free(&record);
 }
 
+static void an_index_of_live_nodes_that_names_another_is_found(void **state)
+{
+    struct fixture *f = *state;
+    struct key alpha, other;
+    struct buf record = {0};
+    const struct control nothing = {{0}};
+    live_key(&alpha, bytes_of_text("alpha"));
+    live_key(&other, bytes_of_text("other"));
+    assert_int_equal(0, control_encode(&record, &nothing, live_fields, key_bytes(&other)));
+    write_record(f, key_bytes(&other), buf_bytes(&record));
+    assert_int_equal(2, faults(f, false)); /* it is not there, and they are not so many */
+    remove_record(f, key_bytes(&alpha));
+    assert_int_equal(2, faults(f, false)); /* as many as there should be, but not those */
+    buf_free(&record);
+}
+
+static void an_index_of_live_nodes_that_a_version_did_without_is_no_fault(void **state)
+{
+    static const char *const known[] = {"bytes", "chain", "count", "newest", NULL};
+    struct fixture *f = *state;
+    struct key key;
+    struct buf record = {0};
+    struct control box;
+    struct ls_error error;
+    ls_bytes value;
+    assert_int_equal(0, key_control(&key, bytes_of_text(CONTROL_BOX)));
+    struct reading reading;
+    assert_int_equal(0, reading_begin(&reading, f->store, &error));
+    assert_int_equal(0, f->store->driver->get(reading.txn, key_bytes(&key), &value));
+    assert_int_equal(0, control_decode(&box, value, known, &error));
+    reading_end(&reading);
+    assert_int_equal(0, control_encode(&record, &box, known, key_bytes(&key)));
+    write_record(f, key_bytes(&key), buf_bytes(&record));
+    live_key(&key, bytes_of_text("alpha"));
+    remove_record(f, key_bytes(&key));
+    assert_int_equal(0, faults(f, true));
+    buf_free(&record);
+}
+
 static void a_clock_behind_the_newest_message_is_found(void **state)
 {
     struct fixture *f = *state;
@@ -662,6 +701,10 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_record_that_no_message_tells_of_is_found, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(an_index_of_live_nodes_that_names_another_is_found, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(
+            an_index_of_live_nodes_that_a_version_did_without_is_no_fault, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_behind_the_newest_message_is_found, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(each_record_comes_back_from_its_line, setup, teardown),

@@ -20,7 +20,7 @@ import sys
 SEEDS = 200
 
 # Those that few seeds find: where to begin.
-FIRST_SEED = {"stored_read_of_its_own_time": 400}
+FIRST_SEED = {"stored_read_of_its_own_time": 400, "collected_in_spite_of_an_open_one": 1000}
 TIMEOUT_S = 120
 
 # name: (file, what is there, what stands there instead)
@@ -172,6 +172,14 @@ MUTATIONS = {
         "src/coordinator/node.c",
         "if (request->in.join.held || node->via != request->in.join.via) {",
         "if (false) {"),
+    "late_node_stays_among_the_live": (
+        "src/coordinator/node.c",
+        "rc = live_remove(c, request->in.expire.host, error);",
+        "rc = 0;"),
+    "node_that_joins_is_not_among_the_live": (
+        "src/coordinator/node.c",
+        "return rc < 0 || was_live ? rc : live_add(c, node.host, error);",
+        "return rc;"),
     # objects
     "condition_ignored": (
         "src/coordinator/object.c",

@@ -437,6 +437,7 @@ static void see_box(struct look *look, const struct control *control)
                  UNSIGNED(control->value[BOX_NEWEST]));
     }
     look->box_said = true;
+    look->o->live_said = control->value[BOX_LIVE];
 }
 
 static void see_control(struct look *look, ls_bytes key, ls_bytes value)
@@ -451,6 +452,10 @@ static void see_control(struct look *look, ls_bytes key, ls_bytes value)
         bytes_of((const uint8_t *)key.data + KEY_HEADER_SIZE, key.size - KEY_HEADER_SIZE);
     if (owned_name(name, &host, &created)) {
         o->indexed += value.data != NULL ? 1 : UINT64_MAX;
+        return;
+    }
+    if (live_name(name, &host)) {
+        o->live[sim_host_index(host)] = value.data != NULL;
         return;
     }
     if (txn_name(name, &created)) {
@@ -500,7 +505,7 @@ static void look_after(struct look *look)
 {
     struct sim *sim = look->sim;
     const struct oracle *o = look->o;
-    uint64_t owned = 0;
+    uint64_t owned = 0, live = 0;
     if (o->clock < o->newest) {
         sim_fail(sim, "the clock, %llu, is behind message %llu", UNSIGNED(o->clock),
                  UNSIGNED(o->newest));
@@ -535,6 +540,16 @@ static void look_after(struct look *look)
             sim_fail(sim, "%s is of %llu, the messages say %llu", sim_host(i),
                      UNSIGNED(o->nodes[i].modified), UNSIGNED(o->nodes[i].told));
         }
+        bool is_live = o->nodes[i].there && o->nodes[i].state != NODE_DOWN;
+        live += is_live;
+        if (o->live[i] != is_live) {
+            sim_fail(sim, "%s is %s, and the index of live nodes says otherwise", sim_host(i),
+                     is_live ? "live" : "down or gone");
+        }
+    }
+    if (o->live_said != live) {
+        sim_fail(sim, "%llu nodes are live, the box says %llu", UNSIGNED(live),
+                 UNSIGNED(o->live_said));
     }
     for (int i = 0; i < IDENTITIES; i++) {
         if (o->producers[i].seq != o->posted[i]) {

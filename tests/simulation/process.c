@@ -472,7 +472,7 @@ void process_start(struct sim *sim, struct process *process)
     int rc = sequencer_open(&process->sequencer, process->store, &error);
     if (rc == 0) {
         sequencer_set_time(process->sequencer, wall_clock, process);
-        rc = presence_open(&process->presence);
+        rc = presence_open(&process->presence, 0);
     }
     if (rc == 0) {
         const struct txn_options options = {.shards = 3,

@@ -359,6 +359,8 @@ struct oracle {
     uint64_t bytes;
     uint64_t epoch;
     uint64_t indexed;
+    bool live[HOSTS]; /* in the index of live nodes */
+    uint64_t live_said;
     struct known_object objects[KEYS];
     struct known_node nodes[HOSTS];
     struct known_producer producers[IDENTITIES];

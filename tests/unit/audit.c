@@ -6,6 +6,7 @@
 #include "codec/key.h"
 #include "coordinator/layout.h"
 #include "coordinator/read.h"
+#include "coordinator/state.h"
 
 struct audit {
     struct reading reading;
@@ -131,10 +132,17 @@ static int check_box(struct audit *audit)
     return 0;
 }
 
+struct nodes {
+    bool indexed;
+    uint64_t said; /* to be live */
+    uint64_t live;
+    uint64_t entries; /* of the index of live nodes */
+};
+
 static int visit_node(struct audit *audit, void *context, ls_bytes key, ls_bytes value)
 {
     struct node node;
-    (void)context;
+    struct nodes *nodes = context;
     if (record_verify(value, key, audit->error) < 0 ||
         node_decode(&node, value, audit->error) < 0 ||
         !bytes_equal(node.host, bytes_of((const uint8_t *)key.data + 2, key.size - 2))) {
@@ -143,6 +151,15 @@ static int visit_node(struct audit *audit, void *context, ls_bytes key, ls_bytes
     if (node.joined > node.modified || node.modified > audit->box.clock ||
         node.clock > audit->box.clock) {
         return wrong(audit, node.joined, "the node that joined then has clocks that cannot be");
+    }
+    if (nodes->indexed && node.state != NODE_DOWN) {
+        struct key index;
+        ls_bytes entry;
+        nodes->live++;
+        live_key(&index, node.host);
+        if (audit->reading.store->driver->get(audit->reading.txn, key_bytes(&index), &entry) < 0) {
+            return wrong(audit, node.joined, "the live node that joined then is not in the index");
+        }
     }
     return 0;
 }
@@ -190,6 +207,7 @@ static int visit_producer(struct audit *audit, void *context, ls_bytes key, ls_b
 }
 
 struct controls {
+    struct nodes *nodes;
     uint64_t indexed; /* entries of the index of owned objects */
     uint64_t open;    /* transactions */
     uint64_t said;    /* the same, as counted */
@@ -248,6 +266,8 @@ static int visit_control(struct audit *audit, void *context, ls_bytes key, ls_by
     }
     if (owned_name(name, &host, &created)) {
         controls->indexed++;
+    } else if (live_name(name, &host)) {
+        controls->nodes->entries++;
     } else if (txn_name(name, &created)) {
         controls->open++;
         if (created > audit->box.clock ||
@@ -282,11 +302,32 @@ static int visit_version(struct audit *audit, void *context, ls_bytes key, ls_by
     return 0;
 }
 
+/* How many nodes are said to be live, if that is said. */
+static int read_live(struct audit *audit, struct nodes *nodes)
+{
+    struct control box;
+    int rc = control_read(audit->reading.store, audit->reading.txn, CONTROL_BOX, control_box_fields,
+                          &box, audit->error);
+    nodes->said = box.value[BOX_LIVE];
+    nodes->indexed = rc == 0 && nodes->said != CONTROL_ABSENT;
+    return rc;
+}
+
+static int check_live(struct audit *audit, const struct nodes *nodes)
+{
+    if (nodes->indexed && (nodes->said != nodes->live || nodes->entries != nodes->live)) {
+        return wrong(audit, nodes->live,
+                     "so many nodes are live, not as many as counted, or as the index has");
+    }
+    return 0;
+}
+
 int audit(struct store *store, struct ls_error *error)
 {
     struct audit audit = {.error = error};
     uint64_t owned = 0;
-    struct controls controls = {0};
+    struct nodes nodes = {0};
+    struct controls controls = {.nodes = &nodes};
     int rc = reading_begin(&audit.reading, store, error);
     if (rc < 0) {
         return rc;
@@ -296,7 +337,10 @@ int audit(struct store *store, struct ls_error *error)
         rc = check_box(&audit);
     }
     if (rc == 0) {
-        rc = each(&audit, KEY_NODE, visit_node, NULL);
+        rc = read_live(&audit, &nodes);
+    }
+    if (rc == 0) {
+        rc = each(&audit, KEY_NODE, visit_node, &nodes);
     }
     if (rc == 0) {
         rc = each(&audit, KEY_OBJECT, visit_object, &owned);
@@ -312,6 +356,9 @@ int audit(struct store *store, struct ls_error *error)
     }
     if (rc == 0) {
         rc = check_logged(&audit, &controls);
+    }
+    if (rc == 0) {
+        rc = check_live(&audit, &nodes);
     }
     if (rc == 0 && controls.open != controls.said) {
         rc = wrong(&audit, controls.open, "so many transactions are open, not as many as counted");

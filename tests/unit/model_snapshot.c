@@ -42,12 +42,31 @@ static void add_controls(const struct model *m, struct entries *entries)
     add_control(entries, CONTROL_FORMAT, control_format_fields,
                 (struct control){{COORDINATOR_FORMAT}});
     add_control(entries, CONTROL_CLOCK, control_clock_fields, (struct control){{m->clock}});
-    add_control(entries, CONTROL_BOX, control_box_fields,
-                (struct control){{model_box_bytes(m), m->chain, m->message_count, m->newest}});
+    uint64_t live = 0;
+    for (size_t i = 0; i < m->node_count; i++) {
+        live += m->nodes[i].node.state != NODE_DOWN;
+    }
+    add_control(
+        entries, CONTROL_BOX, control_box_fields,
+        (struct control){{live, model_box_bytes(m), m->chain, m->message_count, m->newest}});
     add_control(entries, CONTROL_DISCARDED, control_discarded_fields,
                 (struct control){{m->discarded_chain, m->discarded}});
     if (m->epoch != 0) {
         add_control(entries, CONTROL_EPOCH, control_epoch_fields, (struct control){{m->epoch}});
+    }
+}
+
+static void add_node(struct entries *entries, const struct node *node)
+{
+    struct entry *entry = add(entries);
+    assert_int_equal(key_node(&entry->key, node->host, NULL), 0);
+    assert_int_equal(node_encode(&entry->value, node, key_bytes(&entry->key)), 0);
+    if (node->state != NODE_DOWN) {
+        const struct control nothing = {{0}};
+        entry = add(entries);
+        live_key(&entry->key, node->host);
+        assert_int_equal(
+            control_encode(&entry->value, &nothing, live_fields, key_bytes(&entry->key)), 0);
     }
 }
 
@@ -80,10 +99,7 @@ void model_snapshot(const struct model *m, struct buf *out)
             buf_append(&entry->value, m->messages[i].record.data, m->messages[i].record.size), 0);
     }
     for (size_t i = 0; i < m->node_count; i++) {
-        const struct node *node = &m->nodes[i].node;
-        struct entry *entry = add(&entries);
-        assert_int_equal(key_node(&entry->key, node->host, NULL), 0);
-        assert_int_equal(node_encode(&entry->value, node, key_bytes(&entry->key)), 0);
+        add_node(&entries, &m->nodes[i].node);
     }
     for (size_t i = 0; i < m->object_count; i++) {
         add_object(&entries, &m->objects[i]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Control records and the keys of the index of owned objects. */
+/* Control records and the keys of the indexes of owned objects and of live nodes. */
 #include "coordinator/layout.h"
 #include "fixture.h"
 
@@ -86,6 +86,38 @@ static void other_control_names_are_not_of_the_index(void **state)
     assert_int_equal(created, 1);
 }
 
+static void a_key_of_the_index_of_live_nodes_gives_the_host_again(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"a", "live/", "caf\xc3\xa9", "with space"};
+    char longest[KEY_HOST_SIZE_MAX];
+    struct key key, prefix;
+    ls_bytes host;
+    live_prefix(&prefix);
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        live_key(&key, bytes_of_text(hosts[i]));
+        assert_true(bytes_begin_with(key_bytes(&key), key_bytes(&prefix)));
+        assert_true(live_name(name_of(&key), &host));
+        assert_true(bytes_equal(host, bytes_of_text(hosts[i])));
+    }
+    memset(longest, 'h', sizeof longest);
+    live_key(&key, bytes_of(longest, sizeof longest));
+    assert_true(live_name(name_of(&key), &host));
+    assert_int_equal(host.size, sizeof longest);
+    assert_false(live_name(bytes_of_text("live/"), &host));
+    assert_false(live_name(bytes_of_text("lives/a"), &host));
+    assert_false(live_name(bytes_of_text("li"), &host));
+}
+
+static void the_version_log_stands_behind_all_other_control_records(void **state)
+{
+    (void)state;
+    struct key log, live;
+    logged_key(&log, 0);
+    live_key(&live, bytes_of_text("\xf4\x8f\xbf\xbf"));
+    assert_true(bytes_compare(key_bytes(&live), key_bytes(&log)) < 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -95,6 +127,8 @@ int main(void)
         cmocka_unit_test(the_prefix_of_a_host_begins_no_key_of_another),
         cmocka_unit_test(index_keys_of_a_host_sort_by_clock),
         cmocka_unit_test(other_control_names_are_not_of_the_index),
+        cmocka_unit_test(a_key_of_the_index_of_live_nodes_gives_the_host_again),
+        cmocka_unit_test(the_version_log_stands_behind_all_other_control_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

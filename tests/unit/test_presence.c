@@ -42,7 +42,7 @@ static void note_expiry(void *context, const struct node *node)
 static struct observer observe(struct fixture *f)
 {
     struct observer o = {.f = f};
-    assert_int_equal(0, presence_open(&o.presence));
+    assert_int_equal(0, presence_open(&o.presence, 1));
     return o;
 }
 
@@ -334,7 +334,7 @@ static void opening_and_binding_without_memory_leak_nothing(void **state)
         struct presence *presence;
         struct binding life = {.joined = 1, .host_size = 1, .host = "x"};
         faults_fail_allocation(n);
-        int result = presence_open(&presence);
+        int result = presence_open(&presence, 1);
         if (result == 0) {
             result = presence_bind(presence, &life, TTL, 0);
             presence_close(presence);

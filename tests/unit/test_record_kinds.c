@@ -285,6 +285,37 @@ static void producers_controls_and_changes_decode_to_what_they_were(void **state
     buf_free(&record);
 }
 
+static void
+a_number_of_a_control_record_that_may_be_missing_is_told_from_one_that_is_there(void **state)
+{
+    (void)state;
+    static const char *const all[] = {"?here", "count", NULL};
+    static const char *const known[] = {"count", NULL};
+    static const char *const needed[] = {"here", "count", NULL};
+    struct buf record = {0}, plain = {0};
+    struct control control;
+    struct ls_error error;
+    assert_int_equal(control_encode(&record, &(struct control){{0, 7}}, all, sample_key()), 0);
+    assert_int_equal(control_decode(&control, buf_bytes(&record), needed, NULL), 0);
+    assert_int_equal(control_decode(&control, buf_bytes(&record), known, NULL), 0);
+    assert_int_equal(control.value[0], 7);
+    assert_int_equal(control_decode(&control, buf_bytes(&record), all, NULL), 0);
+    assert_int_equal(control.value[0], 0);
+    assert_int_equal(control.value[1], 7);
+
+    record.size = 0;
+    struct control absent = {{CONTROL_ABSENT, 7}};
+    assert_int_equal(control_encode(&record, &absent, all, sample_key()), 0);
+    assert_int_equal(control_encode(&plain, &(struct control){{7}}, known, sample_key()), 0);
+    assert_true(bytes_equal(buf_bytes(&record), buf_bytes(&plain)));
+    assert_int_equal(control_decode(&control, buf_bytes(&record), all, NULL), 0);
+    assert_true(control.value[0] == CONTROL_ABSENT);
+    assert_int_equal(control.value[1], 7);
+    assert_int_equal(control_decode(&control, buf_bytes(&record), needed, &error), LS_ERECORD);
+    buf_free(&record);
+    buf_free(&plain);
+}
+
 static void the_check_of_a_control_record_stands_in_its_place(void **state)
 {
     (void)state;
@@ -358,6 +389,8 @@ int main(void)
         cmocka_unit_test(what_a_transaction_wrote_decodes_to_what_it_was),
         cmocka_unit_test(a_malformed_list_of_writes_is_refused),
         cmocka_unit_test(producers_controls_and_changes_decode_to_what_they_were),
+        cmocka_unit_test(
+            a_number_of_a_control_record_that_may_be_missing_is_told_from_one_that_is_there),
         cmocka_unit_test(the_check_of_a_control_record_stands_in_its_place),
         cmocka_unit_test(names_lead_to_their_letters),
     };

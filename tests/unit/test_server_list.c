@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * NODE.LIST of more nodes than are looked at in one turn of the loop: others are served meanwhile,
+ * and who asked gets all of it, in order with the rest, or may go.
+ */
+#include "server_fixture.h"
+
+#include <signal.h>
+
+#include "base/log.h"
+#include "server/command.h"
+#include "server/node_list.h"
+
+#define NODES 2500
+
+struct client {
+    struct conn *conn; /* the server's */
+    int fd;
+    struct buf replies;
+};
+
+static struct client begin(struct server *server, const char *lines)
+{
+    struct client client = {0};
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    client.fd = fds[0];
+    client.conn = conn_adopt(server, fds[1]);
+    assert_non_null(client.conn);
+    assert_int_equal(send(client.fd, lines, strlen(lines), MSG_NOSIGNAL), (ssize_t)strlen(lines));
+    return client;
+}
+
+static void turn(struct server *server, struct client *clients, size_t count)
+{
+    uv_run(&server->loop, UV_RUN_NOWAIT);
+    for (size_t i = 0; i < count; i++) {
+        drain(clients[i].fd, &clients[i].replies);
+    }
+}
+
+static void end(struct client *client)
+{
+    close(client->fd);
+    buf_free(&client->replies);
+}
+
+static bool ends_with(const struct client *client, const char *text)
+{
+    size_t size = strlen(text);
+    return client->replies.size >= size &&
+           memcmp(client->replies.data + client->replies.size - size, text, size) == 0;
+}
+
+/* A server on which every host joined one after the other. */
+static struct server *open_with_nodes(void)
+{
+    struct server *server = open_server("127.0.0.1:0");
+    struct buf lines = {0}, replies = {0};
+    for (int i = 0; i < NODES; i++) {
+        assert_int_equal(buf_printf(&lines, "NODE.JOIN n%04d TTL 80000000\r\n", i), 0);
+    }
+    assert_int_equal(buf_append_byte(&lines, 0), 0);
+    talk(server, (const char *)lines.data, 0, &replies);
+    buf_free(&lines);
+    buf_free(&replies);
+    return server;
+}
+
+/* The reply is one array of all nodes in the order of their hosts, and `behind` is behind it. */
+static void assert_all_nodes(const struct buf *replies, const char *behind)
+{
+    struct resp_reply reply = {0};
+    struct ls_error error;
+    size_t used;
+    assert_int_equal(resp_reply_parse(&reply, buf_bytes(replies), &used, &error), 1);
+    resp_reply_free(&reply);
+    assert_int_equal(replies->size - used, strlen(behind));
+    assert_memory_equal(replies->data + used, behind, strlen(behind));
+    assert_memory_equal(replies->data, "*2500\r\n", 7);
+    const uint8_t *at = replies->data;
+    for (int i = 0; i < NODES; i++) {
+        char host[16];
+        snprintf(host, sizeof host, "\r\nn%04d\r\n", i);
+        at = memmem(at, (size_t)(replies->data + replies->size - at), host, strlen(host));
+        assert_non_null(at);
+    }
+}
+
+static void others_are_served_while_a_long_list_is_made(void **state)
+{
+    (void)state;
+    struct server *server = open_with_nodes();
+    struct client clients[] = {begin(server, "NODE.LIST\r\nPING\r\n"), begin(server, "PING\r\n")};
+    while (clients[1].replies.size == 0) {
+        turn(server, clients, 2);
+    }
+    assert_int_equal(clients[0].replies.size, 0);
+    while (!ends_with(&clients[0], "+PONG\r\n")) {
+        turn(server, clients, 2);
+    }
+    assert_all_nodes(&clients[0].replies, "+PONG\r\n");
+    end(&clients[0]);
+    end(&clients[1]);
+    close_server(server);
+}
+
+/* At most one of the two others is there at any time, one at each end of the list. */
+static void a_list_is_of_one_commit_whatever_is_changed_meanwhile(void **state)
+{
+    (void)state;
+    struct server *server = open_with_nodes();
+    struct buf lines = {0};
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(buf_append_text(&lines, "NODE.JOIN a\r\nNODE.LEAVE\r\n"
+                                                 "NODE.JOIN z\r\nNODE.LEAVE\r\n"),
+                         0);
+    }
+    assert_int_equal(buf_append_byte(&lines, 0), 0);
+    struct client clients[] = {begin(server, "NODE.LIST\r\nNODE.LIST\r\n"),
+                               begin(server, (const char *)lines.data)};
+    for (size_t lists = 0; lists < 2;) {
+        struct resp_reply reply = {0};
+        struct ls_error error;
+        size_t used;
+        turn(server, clients, 2);
+        if (resp_reply_parse(&reply, buf_bytes(&clients[0].replies), &used, &error) == 1) {
+            assert_int_equal(reply.values[0].type, RESP_ARRAY);
+            assert_in_range(reply.values[0].count, NODES, NODES + 1);
+            buf_drop(&clients[0].replies, used);
+            lists++;
+        }
+        resp_reply_free(&reply);
+    }
+    assert_int_equal(clients[0].replies.size, 0);
+    end(&clients[0]);
+    end(&clients[1]);
+    buf_free(&lines);
+    close_server(server);
+}
+
+static void those_who_sent_their_last_byte_get_their_lists(void **state)
+{
+    (void)state;
+    struct server *server = open_with_nodes();
+    struct buf replies = {0};
+    talk(server, "NODE.LIST\r\n", 0, &replies);
+    assert_all_nodes(&replies, "");
+    replies.size = 0;
+    talk(server, "NODE.LIST STATE up\r\nNODE.LIST STATE down\r\nNODE.LIST STATE leaving\r\n", 0,
+         &replies);
+    assert_all_nodes(&replies, "*0\r\n*0\r\n");
+    buf_free(&replies);
+    close_server(server);
+}
+
+static void lists_are_made_in_the_order_in_which_they_were_asked_for(void **state)
+{
+    (void)state;
+    struct server *server = open_with_nodes();
+    struct client clients[] = {begin(server, "NODE.LIST\r\n"), begin(server, "NODE.LIST\r\n"),
+                               begin(server, "NODE.LIST\r\n")};
+    while (clients[2].conn->node_list == NULL) {
+        turn(server, clients, 3);
+    }
+    for (size_t first = 0; first < 3; first++) {
+        while (clients[first].replies.size == 0) {
+            turn(server, clients, 3);
+            assert_true(node_list_memory(clients[2].conn->node_list) < 1000 || first > 0);
+        }
+        for (size_t later = first + 1; later < 3; later++) {
+            assert_int_equal(clients[later].replies.size, 0);
+        }
+    }
+    while (clients[2].conn->node_list != NULL || !list_empty(&server->dirty)) {
+        turn(server, clients, 3);
+    }
+    turn(server, clients, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_all_nodes(&clients[i].replies, "");
+        end(&clients[i]);
+    }
+    close_server(server);
+}
+
+static void who_hangs_up_gets_nothing_and_holds_up_nobody(void **state)
+{
+    (void)state;
+    struct server *server = open_with_nodes();
+    struct client clients[] = {begin(server, "NODE.LIST\r\n"),
+                               begin(server, "NODE.LIST\r\nPING\r\n")};
+    while (clients[0].conn->node_list == NULL) {
+        turn(server, clients, 2);
+    }
+    assert_true(node_list_memory(clients[0].conn->node_list) > 10000); /* it has begun */
+    conn_close(clients[0].conn);
+    while (!ends_with(&clients[1], "+PONG\r\n")) {
+        turn(server, clients, 2);
+    }
+    assert_int_equal(clients[0].replies.size, 0);
+    assert_all_nodes(&clients[1].replies, "+PONG\r\n");
+    end(&clients[0]);
+    end(&clients[1]);
+    close_server(server);
+}
+
+static void a_server_that_stops_refuses_what_is_under_way(void **state)
+{
+    (void)state;
+    struct server *server = open_with_nodes();
+    struct client client = begin(server, "NODE.LIST\r\n");
+    while (client.conn->node_list == NULL) {
+        turn(server, &client, 1);
+    }
+    close_server(server);
+    drain(client.fd, &client.replies);
+    assert_true(client.replies.size > 0 && client.replies.data[0] == '-');
+    end(&client);
+}
+
+static void each_allocation_of_a_long_list_may_fail(void **state)
+{
+    (void)state;
+    struct server *server = open_with_nodes();
+    for (long n = 1; converse_without_memory(server, "NODE.LIST\r\nNODE.LIST JSON\r\n", n); n++) {
+    }
+    close_server(server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(others_are_served_while_a_long_list_is_made),
+        cmocka_unit_test(a_list_is_of_one_commit_whatever_is_changed_meanwhile),
+        cmocka_unit_test(those_who_sent_their_last_byte_get_their_lists),
+        cmocka_unit_test(lists_are_made_in_the_order_in_which_they_were_asked_for),
+        cmocka_unit_test(who_hangs_up_gets_nothing_and_holds_up_nobody),
+        cmocka_unit_test(a_server_that_stops_refuses_what_is_under_way),
+        cmocka_unit_test(each_allocation_of_a_long_list_may_fail),
+    };
+    signal(SIGPIPE, SIG_IGN); /* as the server's own program does */
+    log_set_level(LOG_ERROR);
+    command_index();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
