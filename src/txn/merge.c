@@ -36,6 +36,10 @@
 #define OVER_AGES   3
 #define OVER_MIN_MS 10000
 
+/* What was longer between two looks at the time, while there was work, the process stood still: it
+ * has no need to hurry for that. */
+#define PASSED_MAX_MS 2000
+
 #define PAUSE        16 /* transactions without a step, after one that was undone */
 #define ROOM_PORTION ((uint64_t)256 << 10)
 #define PAGE         4096 /* that a key may have copied, about */
@@ -71,12 +75,9 @@ static double elapsed(const struct txn *txn)
 {
     const struct merging *merging = &txn->merging;
     uint64_t history_ms = atomic_load_explicit(&txn->history_age_ms, memory_order_relaxed);
-    uint64_t age_ms = merging->begun && merging->now_ms > merging->begun_ms
-                          ? merging->now_ms - merging->begun_ms
-                          : 0;
     double filled = (double)recent_size(txn->recent).active / (double)generation_max(txn);
     double over_ms = OVER_AGES * (double)history_ms;
-    double aged = (double)age_ms / (over_ms > OVER_MIN_MS ? over_ms : OVER_MIN_MS);
+    double aged = (double)merging->age_ms / (over_ms > OVER_MIN_MS ? over_ms : OVER_MIN_MS);
     return filled > aged ? filled : aged;
 }
 
@@ -327,6 +328,13 @@ static bool is_trim_due(const struct txn *txn)
     return txn->known.trimmed < txn->known.merged;
 }
 
+static void grow_older(struct merging *merging, uint64_t now_ms)
+{
+    uint64_t passed_ms = now_ms > merging->now_ms ? now_ms - merging->now_ms : 0;
+    merging->age_ms += passed_ms < PASSED_MAX_MS ? passed_ms : PASSED_MAX_MS;
+    merging->now_ms = now_ms;
+}
+
 int merge_step(struct txn *txn, struct coordinator *c, struct ls_error *error)
 {
     struct merging *merging = &txn->merging;
@@ -334,8 +342,9 @@ int merge_step(struct txn *txn, struct coordinator *c, struct ls_error *error)
     merging->granted = 0;
     merging->stepped = false;
     if (txn->put_count > 0) {
-        merging->wrote_ms = merging->now_ms = txn_now_ms(txn);
+        merging->wrote_ms = txn_now_ms(txn);
         merging->idle = false;
+        grow_older(merging, merging->wrote_ms);
     }
     if (merging->pause > 0) {
         return 0;
@@ -382,15 +391,12 @@ void merge_found(struct txn *txn)
     }
 }
 
-/* Since when there is something in the active generation. */
-static void note_begin(struct txn *txn)
+/* What has nothing in it has no age. */
+static void note_age(struct txn *txn)
 {
-    struct merging *merging = &txn->merging;
-    bool begun = recent_size(txn->recent).active > 0;
-    if (begun && !merging->begun) {
-        merging->begun_ms = merging->now_ms = txn_now_ms(txn);
+    if (recent_size(txn->recent).active == 0) {
+        txn->merging.age_ms = 0;
     }
-    merging->begun = begun;
 }
 
 void merge_settle(struct txn *txn, bool committed)
@@ -402,7 +408,7 @@ void merge_settle(struct txn *txn, bool committed)
         merging->taken = merging->taken_kept;
         merging->resume = merging->resume_kept;
         merging->pause = PAUSE;
-        note_begin(txn);
+        note_age(txn);
         return;
     }
     merging->pause -= merging->pause > 0;
@@ -420,13 +426,13 @@ void merge_settle(struct txn *txn, bool committed)
     } else if (recent_size(txn->recent).versions > 0 && (merging->idle || elapsed(txn) >= 1)) {
         (void)recent_freeze(txn->recent); /* else later */
     }
-    note_begin(txn);
+    note_age(txn);
 }
 
 void merge_tick(struct txn *txn, uint64_t now_ms)
 {
     struct merging *merging = &txn->merging;
-    merging->now_ms = now_ms;
+    grow_older(merging, now_ms);
     merging->idle = merging->wrote_ms + IDLE_MS <= now_ms;
     merging->pause = 0;
     if (merging->idle) {

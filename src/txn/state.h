@@ -123,8 +123,7 @@ struct merging {
     bool blocked;      /* the store had no room for it */
     bool stepped;      /* in this transaction */
     unsigned pause;    /* transactions without a step, after one that was undone */
-    bool begun;        /* something is in the active generation */
-    uint64_t begun_ms; /* since when */
+    uint64_t age_ms;   /* of the active generation, without times in which nobody looked */
     uint64_t wrote_ms; /* when somebody last wrote */
     uint64_t now_ms;   /* when that, or the last tick, was */
     uint64_t granted;  /* bytes of room that were asked for and not used */

@@ -207,10 +207,10 @@ int vlog_follow(struct txn *txn, struct coordinator *c, struct ls_error *error)
         recent_drop(recent, known->merged);
         if (!recent_is_frozen(recent)) {
             const struct merging was = txn->merging;
-            txn->merging = (struct merging){.begun = was.begun && recent_size(recent).active > 0,
-                                            .begun_ms = was.begun_ms,
-                                            .wrote_ms = was.wrote_ms,
-                                            .now_ms = was.now_ms};
+            txn->merging =
+                (struct merging){.age_ms = recent_size(recent).active > 0 ? was.age_ms : 0,
+                                 .wrote_ms = was.wrote_ms,
+                                 .now_ms = was.now_ms};
         }
     }
     txn->recent_merged = known->merged;

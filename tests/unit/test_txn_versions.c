@@ -187,6 +187,7 @@ static void a_short_history_is_gathered_for_a_while_too(void **state)
         struct txn_counters now = world_counters(&w, 0);
         assert_true(ms >= AGE_MS || now.merged == 0);
         assert_true(now.recent <= 2 * AGE_MS / STEP_MS);
+        assert_true(now.recent + 4 >= ms % AGE_MS / STEP_MS); /* each generation anew */
     }
     world_close(&w);
 }
