@@ -4,8 +4,9 @@
  * order of the keys. Neighbours share pages there, so a page is written once for all of a
  * generation that belongs in it, and not once for each write.
  *
- * A generation is over when it has its part of the memory, or is some ages of the history old: else
- * memory would hold for good what a process wrote that never writes enough to fill it.
+ * A generation is over when it has its part of the memory, or is of an age that goes by that of the
+ * history: else memory would hold for good what a process wrote that never writes enough to fill
+ * it.
  *
  * Steps are few and bounded, and as large as what was written, or the time that went by, since the
  * last one makes them: a generation is moved before the next is over. Where that is too much for a
@@ -31,10 +32,14 @@
 #define STEP_MAX 32768 /* unless memory runs over */
 #define IDLE_MS  2000
 
-/* The age of a generation that is over, in ages of the history: by then most versions that are not
- * the newest of their key are out of its reach, and need not be put. And at least. */
-#define OVER_AGES   3
-#define OVER_MIN_MS 10000
+/* The age of a generation that is over, in ages of the history: half of one where next to nothing is
+ * written, so that memory holds nothing that is older than the history. Where much is, a full one
+ * takes more of them, as long as that is within what the memory is for: by the time that it is
+ * moved most versions that are not the newest of their key are out of reach, and need not be put.
+ * And the least that the age of the history is taken for. */
+#define OVER_EMPTY     0.5
+#define OVER_FULL      3.0
+#define HISTORY_MIN_MS 10000
 
 /* What was longer between two looks at the time, while there was work, the process stood still: it
  * has no need to hurry for that. */
@@ -75,9 +80,10 @@ static double elapsed(const struct txn *txn)
 {
     const struct merging *merging = &txn->merging;
     uint64_t history_ms = atomic_load_explicit(&txn->history_age_ms, memory_order_relaxed);
+    history_ms = history_ms > HISTORY_MIN_MS ? history_ms : HISTORY_MIN_MS;
     double filled = (double)recent_size(txn->recent).active / (double)generation_max(txn);
-    double over_ms = OVER_AGES * (double)history_ms;
-    double aged = (double)merging->age_ms / (over_ms > OVER_MIN_MS ? over_ms : OVER_MIN_MS);
+    double over_ms = (double)history_ms * (OVER_EMPTY + (OVER_FULL - OVER_EMPTY) * filled);
+    double aged = (double)merging->age_ms / over_ms;
     return filled > aged ? filled : aged;
 }
 

@@ -146,7 +146,7 @@ static void many_versions_of_one_key_are_moved_in_steps(void **state)
 
 static void memory_follows_the_history_of_who_never_rests(void **state)
 {
-    enum { BURST = 20000, STEP_MS = 500, HISTORY_MS = 8000, AGE_MS = 3 * HISTORY_MS };
+    enum { BURST = 20000, STEP_MS = 500, HISTORY_MS = 20000, AGE_MS = HISTORY_MS / 2 };
     (void)state;
     struct world w = {.history_age_ms = HISTORY_MS};
     char key[32];
@@ -158,7 +158,7 @@ static void memory_follows_the_history_of_who_never_rests(void **state)
         world_put(&w, 0, key, "x");
     }
     uint64_t most = world_counters(&w, 0).recent_bytes;
-    for (uint64_t ms = STEP_MS; ms <= 5 * AGE_MS; ms += STEP_MS) {
+    for (uint64_t ms = STEP_MS; ms <= 5 * HISTORY_MS; ms += STEP_MS) {
         uint64_t merged = world_counters(&w, 0).merged;
         w.now_ms += STEP_MS;
         world_put(&w, 0, "a", "y");
@@ -166,8 +166,8 @@ static void memory_follows_the_history_of_who_never_rests(void **state)
         struct txn_counters now = world_counters(&w, 0);
         assert_true(now.merged - merged <= BURST / 2); /* by and by */
         assert_true(ms >= AGE_MS || now.merged == 0);
-        assert_true(ms <= 2 * AGE_MS || now.recent <= 2 * AGE_MS / STEP_MS);
-        assert_true(ms <= 3 * AGE_MS || now.recent_bytes < most / 20);
+        assert_true(ms <= HISTORY_MS || now.recent <= HISTORY_MS / STEP_MS);
+        assert_true(ms <= 2 * HISTORY_MS || now.recent_bytes < most / 20);
     }
     world_expect(&w, 0, "key 1", "x");
     world_expect(&w, 0, "a", "y");
@@ -176,7 +176,7 @@ static void memory_follows_the_history_of_who_never_rests(void **state)
 
 static void a_short_history_is_gathered_for_a_while_too(void **state)
 {
-    enum { STEP_MS = 500, AGE_MS = 10000 };
+    enum { STEP_MS = 500, AGE_MS = 5000 };
     (void)state;
     struct world w = {.history_age_ms = 0};
     world_open(&w, NULL, 1);
