@@ -32,9 +32,9 @@
 #define STEP_MAX 32768 /* unless memory runs over */
 #define IDLE_MS  2000
 
-/* The age of a generation that is over, in ages of the history: half of one where next to nothing is
- * written, so that memory holds nothing that is older than the history. Where much is, a full one
- * takes more of them, as long as that is within what the memory is for: by the time that it is
+/* The age of a generation that is over, in ages of the history: half of one where next to nothing
+ * is written, so that memory holds nothing that is older than the history. Where much is, a full
+ * one takes more of them, as long as that is within what the memory is for: by the time that it is
  * moved most versions that are not the newest of their key are out of reach, and need not be put.
  * And the least that the age of the history is taken for. */
 #define OVER_EMPTY     0.5
