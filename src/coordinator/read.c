@@ -155,6 +155,7 @@ int box_open(struct box_cursor *out, struct reading *reading, uint64_t from,
     key_message_from(&first, from);
     out->filter = filter;
     out->reading = reading;
+    out->next = from;
     return reading->store->driver->scan(reading->txn, key_bytes(&first), bytes_of(NULL, 0), false,
                                         &out->cursor, error);
 }
@@ -171,6 +172,14 @@ int box_next(struct box_cursor *cursor, struct message *message, struct ls_error
         if (message_decode(message, value, &detail) < 0) {
             return damaged(key, &detail, error);
         }
+        /* Where the pages of a store are mixed up: who reads on behind what it got would go round
+         * in a circle. */
+        if (message->clock < cursor->next) {
+            return error_set(error, LS_ECORRUPT, message->clock,
+                             "the message %llu is not in its place",
+                             (unsigned long long)message->clock);
+        }
+        cursor->next = message->clock + 1;
         if (cursor->filter == NULL || box_filter_match(cursor->filter, message)) {
             return 1;
         }
@@ -375,6 +384,7 @@ int objects_open(struct object_cursor *out, struct reading *reading, ls_bytes pr
         }
     }
     out->reading = reading;
+    out->above = first;
     return reading->store->driver->scan(reading->txn, key_bytes(&first), key_bytes(&end), false,
                                         &out->cursor, error);
 }
@@ -391,6 +401,12 @@ int objects_next(struct object_cursor *cursor, ls_bytes *name, struct object *ob
     if (object_decode(object, value, &detail) < 0) {
         return damaged(key, &detail, error);
     }
+    if (key.size > sizeof(cursor->above.data) ||
+        bytes_compare(key, key_bytes(&cursor->above)) < 0) { /* as in box_next */
+        return error_set(error, LS_ECORRUPT, 0, "an object is not in its place");
+    }
+    memcpy(cursor->above.data, key.data, key.size);
+    cursor->above.size = (uint16_t)key.size;
     *name = bytes_of((const uint8_t *)key.data + KEY_HEADER_SIZE, key.size - KEY_HEADER_SIZE);
     return 1;
 }

@@ -5,6 +5,7 @@
 #ifndef LS_COORDINATOR_READ_H
 #define LS_COORDINATOR_READ_H
 
+#include "codec/key.h"
 #include "coordinator/request.h"
 #include "lockstep.h"
 #include "store/store.h"
@@ -49,6 +50,7 @@ struct box_cursor {
     struct store_cursor *cursor;
     const struct box_filter *filter;
     struct reading *reading;
+    uint64_t next; /* the clock that the next message has at least */
 };
 int box_open(struct box_cursor *out, struct reading *reading, uint64_t from,
              const struct box_filter *filter, struct ls_error *error);
@@ -87,6 +89,7 @@ int object_read(struct reading *reading, ls_bytes key, struct object *out, struc
 struct object_cursor {
     struct store_cursor *cursor;
     struct reading *reading;
+    struct key above; /* the next key is not below this one */
 };
 int objects_open(struct object_cursor *out, struct reading *reading, ls_bytes prefix,
                  ls_bytes after, struct ls_error *error);

@@ -679,6 +679,38 @@ static void a_damaged_message_is_named_by_its_clock(void **state)
     assert_code(audit(f->store, &f->error), LS_ECORRUPT, &f->error);
 }
 
+/* As where pages are mixed up. Who reads on behind the last one would never come to an end. */
+static void a_message_that_is_not_in_its_place_is_not_read(void **state)
+{
+    struct fixture *f = *state;
+    struct key key;
+    struct store_txn *txn;
+    struct reading reading;
+    struct box_cursor cursor;
+    struct message message;
+    ls_bytes first;
+    uint8_t copy[256];
+    post_many(f, 3);
+    const struct store_driver *driver = f->store->driver;
+    assert_int_equal(driver->begin(f->store, STORE_WRITE, &txn, &f->error), 0);
+    key_message(&key, 1, LS_USER);
+    assert_int_equal(driver->get(txn, key_bytes(&key), &first), 0);
+    assert_true(first.size <= sizeof(copy));
+    memcpy(copy, first.data, first.size);
+    key_message(&key, 3, LS_USER);
+    assert_int_equal(
+        driver->put(txn, key_bytes(&key), bytes_of(copy, first.size), false, &f->error), 0);
+    assert_int_equal(driver->commit(txn, &f->error), 0);
+    assert_int_equal(reading_begin(&reading, f->store, &f->error), 0);
+    assert_int_equal(box_open(&cursor, &reading, 2, NULL, &f->error), 0);
+    assert_int_equal(box_next(&cursor, &message, &f->error), 1);
+    assert_int_equal(message.clock, 2);
+    assert_code(box_next(&cursor, &message, &f->error), LS_ECORRUPT, &f->error);
+    assert_int_equal(f->error.number, 1);
+    box_end(&cursor);
+    reading_end(&reading);
+}
+
 static int teardown_damaged(void **state)
 {
     fixture_close(*state);
@@ -721,6 +753,8 @@ int main(void)
         sound(filters_pass_what_they_name),
         cmocka_unit_test_setup_teardown(a_damaged_message_is_named_by_its_clock, fixture_setup,
                                         teardown_damaged),
+        cmocka_unit_test_setup_teardown(a_message_that_is_not_in_its_place_is_not_read,
+                                        fixture_setup, teardown_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
