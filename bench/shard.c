@@ -3,8 +3,8 @@
  * shard WORK [--keys N] [--open N] [--transactions N]: how many transactions a second the shard
  * engine does in one thread. Each reads and writes two keys: two eager reads and two writes locked,
  * both promises pushed, two values out, two values written; the keys of those that come next are
- * named ahead, as a worker with a queue can. WORK is uniform, zipf (0.99) or hot
- * (ten keys). Prints one line of JSON. rocksdb.c does the same work.
+ * named ahead, as a worker with a queue can. WORK is uniform, zipf (0.99) or hot (ten keys). Prints
+ * one line of JSON. rocksdb.c does the same work.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -655,20 +655,26 @@ static void filters_pass_what_they_name(void **state)
     assert_reads(f, 6, &filter, "");
 }
 
+/* Puts anything in the place of a message. */
+static void put_record(struct fixture *f, uint64_t clock, ls_bytes record)
+{
+    const struct store_driver *driver = f->store->driver;
+    struct store_txn *txn;
+    struct key key;
+    key_message(&key, clock, LS_USER);
+    assert_int_equal(driver->begin(f->store, STORE_WRITE, &txn, &f->error), 0);
+    assert_int_equal(driver->put(txn, key_bytes(&key), record, false, &f->error), 0);
+    assert_int_equal(driver->commit(txn, &f->error), 0);
+}
+
 static void a_damaged_message_is_named_by_its_clock(void **state)
 {
     struct fixture *f = *state;
-    struct key key;
-    struct store_txn *txn;
     struct reading reading;
     struct box_cursor cursor;
     struct message message;
     post_many(f, 3);
-    key_message(&key, 2, LS_USER);
-    const struct store_driver *driver = f->store->driver;
-    assert_int_equal(driver->begin(f->store, STORE_WRITE, &txn, &f->error), 0);
-    assert_int_equal(driver->put(txn, key_bytes(&key), bytes_of("\xa0", 1), false, &f->error), 0);
-    assert_int_equal(driver->commit(txn, &f->error), 0);
+    put_record(f, 2, bytes_of("\xa0", 1));
     assert_int_equal(reading_begin(&reading, f->store, &f->error), 0);
     assert_int_equal(box_open(&cursor, &reading, 0, NULL, &f->error), 0);
     assert_int_equal(box_next(&cursor, &message, &f->error), 1);
@@ -684,23 +690,19 @@ static void a_message_that_is_not_in_its_place_is_not_read(void **state)
 {
     struct fixture *f = *state;
     struct key key;
-    struct store_txn *txn;
     struct reading reading;
     struct box_cursor cursor;
     struct message message;
     ls_bytes first;
     uint8_t copy[256];
     post_many(f, 3);
-    const struct store_driver *driver = f->store->driver;
-    assert_int_equal(driver->begin(f->store, STORE_WRITE, &txn, &f->error), 0);
     key_message(&key, 1, LS_USER);
-    assert_int_equal(driver->get(txn, key_bytes(&key), &first), 0);
+    assert_int_equal(reading_begin(&reading, f->store, &f->error), 0);
+    assert_int_equal(f->store->driver->get(reading.txn, key_bytes(&key), &first), 0);
     assert_true(first.size <= sizeof(copy));
     memcpy(copy, first.data, first.size);
-    key_message(&key, 3, LS_USER);
-    assert_int_equal(
-        driver->put(txn, key_bytes(&key), bytes_of(copy, first.size), false, &f->error), 0);
-    assert_int_equal(driver->commit(txn, &f->error), 0);
+    reading_end(&reading);
+    put_record(f, 3, bytes_of(copy, first.size));
     assert_int_equal(reading_begin(&reading, f->store, &f->error), 0);
     assert_int_equal(box_open(&cursor, &reading, 2, NULL, &f->error), 0);
     assert_int_equal(box_next(&cursor, &message, &f->error), 1);

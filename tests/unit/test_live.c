@@ -10,29 +10,15 @@
 #include "base/error.h"
 #include "coordinator/layout.h"
 #include "faults.h"
-#include "faulty_store.h"
-#include "fixture.h"
+#include "faulty_fixture.h"
 #include "sequencer/presence.h"
 
 static const char *const all_box_fields[] = {"bytes", "chain", "count", "newest", NULL};
 
 static int setup(void **state)
 {
-    struct fixture *f = malloc(sizeof *f);
-    struct store *store;
-    struct ls_error error;
-    struct store_options options = {.create = true};
-    assert_non_null(f);
-    assert_code(store_open(&store, "mem:", &options, &error), 0, &error);
-    assert_int_equal(faulty_store_wrap(&store, store), 0);
-    fixture_open(f, store);
-    *state = f;
+    *state = faulty_fixture_new();
     return 0;
-}
-
-static int teardown(void **state)
-{
-    return fixture_teardown(state);
 }
 
 static void expire(struct fixture *f, const char *host, uint64_t joined)
@@ -480,8 +466,9 @@ static void a_walk_over_the_index_tells_of_a_call_that_failed(void **state)
     assert_int_equal(n, 10); /* begin, get, count, scan, thrice next, twice get, and none */
 }
 
-#define sound(test)         cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define without_index(test) cmocka_unit_test_setup_teardown(test, setup_without_index, teardown)
+#define sound(test) cmocka_unit_test_setup_teardown(test, setup, fixture_teardown)
+#define without_index(test) \
+    cmocka_unit_test_setup_teardown(test, setup_without_index, fixture_teardown)
 
 int main(void)
 {

@@ -10,19 +10,11 @@
 #include "base/error.h"
 #include "coordinator/layout.h"
 #include "faults.h"
-#include "faulty_store.h"
-#include "fixture.h"
+#include "faulty_fixture.h"
 
 static int setup(void **state)
 {
-    struct fixture *f = malloc(sizeof *f);
-    struct store *store;
-    struct ls_error error;
-    struct store_options options = {.create = true};
-    assert_non_null(f);
-    assert_code(store_open(&store, "mem:", &options, &error), 0, &error);
-    assert_int_equal(faulty_store_wrap(&store, store), 0);
-    fixture_open(f, store);
+    struct fixture *f = faulty_fixture_new();
     struct binding a, b;
     fixture_join(f, &a, "a", 1);
     fixture_join(f, &b, "b", 2);
