@@ -13,10 +13,6 @@
 /* How often a batch that lost a race is run again before its requests fail. */
 #define RETRIES_MAX 100
 
-/* What a batch of slow requests takes, about: while answers to some travel, and their clients think
- * of more, others are applied. */
-#define SLOW_BATCH_NS UINT64_C(1000000)
-
 /* Fails every request of the list: none of them had an effect. */
 static void fail(struct request *first, const struct ls_error *error)
 {
@@ -146,18 +142,10 @@ bool batch_applies_slowly(const struct sequencer *s)
     return s->apply_ns >= s->apply_ns_min;
 }
 
-static size_t batch_requests_max(const struct sequencer *s)
-{
-    return s->started && batch_applies_slowly(s)
-               ? SLOW_BATCH_NS / (s->apply_ns + 1) + FLIGHT_REQUESTS_MIN
-               : BATCH_REQUESTS_MAX;
-}
-
-struct list batch_take(struct sequencer *s)
+struct list batch_take(struct sequencer *s, size_t requests_max)
 {
     struct list batch = {0};
     size_t bytes = 0;
-    size_t requests_max = batch_requests_max(s);
     while (s->queued.first != NULL && batch.count < requests_max) {
         struct request *request = s->queued.first;
         bytes += request_weight(request);
@@ -168,6 +156,7 @@ struct list batch_take(struct sequencer *s)
         s->queued.count--;
         list_push(&batch, request);
     }
+    s->last_batch = batch.count;
     return batch;
 }
 

@@ -116,7 +116,7 @@ static bool lead(struct sequencer *s, struct waiter *mine)
 {
     pthread_mutex_lock(&s->mutex);
     gather(s);
-    struct list batch = batch_take(s);
+    struct list batch = batch_take(s, BATCH_REQUESTS_MAX);
     if (batch.count > 1 || s->queued.first != NULL) {
         sequencer_begin_run(s);
     }
@@ -126,7 +126,6 @@ static bool lead(struct sequencer *s, struct waiter *mine)
     pthread_mutex_unlock(&s->mutex);
     batch_run(s, &batch);
     pthread_mutex_lock(&s->mutex);
-    s->last_batch = batch.count;
     batch_settle(s, &batch);
     struct request *done = batch.first;
     for (struct request **at = &done; *at != NULL; at = &(*at)->next) {

@@ -13,6 +13,10 @@
 #include "base/error.h"
 #include "sequencer/state.h"
 
+/* What a batch of slow requests takes, about: while answers to some travel, and their clients think
+ * of more, others are applied. */
+#define SLOW_BATCH_NS UINT64_C(1000000)
+
 /* The store's word that a flight can be finished. */
 static void on_flight(void *context)
 {
@@ -83,7 +87,7 @@ bool flights_land(struct sequencer *s, bool all)
 
 bool flights_launch(struct sequencer *s)
 {
-    struct list batch = batch_take(s);
+    struct list batch = batch_take(s, SLOW_BATCH_NS / (s->apply_ns + 1) + FLIGHT_REQUESTS_MIN);
     struct ls_error error;
     pthread_mutex_unlock(&s->mutex);
     batch_mark_steps(batch.first);

@@ -8,11 +8,25 @@
 #include "base/error.h"
 #include "sequencer/state.h"
 
+/* So many requests are worth two batches rather than one. */
+#define SHARED_MIN 512
+
+/* Clients that are all answered at once all ask again at once: disk and processors then take turns,
+ * each at rest while the other works. So of many requests a batch leaves some for the next, as many
+ * as bring it level with the one before, whose clients are thinking now. */
+static size_t fair_share(const struct sequencer *s)
+{
+    size_t both = s->queued.count + s->last_batch;
+    bool level = s->queued.count <= s->last_batch;
+    size_t half = (both + 1) / 2;
+    return level || both < SHARED_MIN || half > BATCH_REQUESTS_MAX ? BATCH_REQUESTS_MAX : half;
+}
+
 /* Runs the next batch, and puts what is done where sequencer_take finds it. The mutex is held
  * before and after, and not in between. */
 static void serve_batch(struct sequencer *s)
 {
-    struct list batch = batch_take(s);
+    struct list batch = batch_take(s, fair_share(s));
     pthread_mutex_unlock(&s->mutex);
     batch_run(s, &batch);
     pthread_mutex_lock(&s->mutex);

@@ -45,7 +45,7 @@ struct sequencer {
     struct list queued;
     struct list done;  /* served */
     bool running;      /* embedded: a thread leads, or was told to */
-    size_t last_batch; /* embedded: requests in it */
+    size_t last_batch; /* requests in it, when it was taken */
     size_t wake_at;    /* served: the thread waits until so many are queued; 0: it runs */
     struct flight flights[STORE_FLIGHTS_MAX]; /* served: batches submitted to the store, in order */
     unsigned flight_count;
@@ -105,8 +105,8 @@ static inline uint64_t monotonic_us(void)
 
 /* ---- batches ---- */
 
-/* Takes the next batch off the queue; the mutex is held. */
-struct list batch_take(struct sequencer *s);
+/* Takes the next batch off the queue, of at most so many requests; the mutex is held. */
+struct list batch_take(struct sequencer *s, size_t requests_max);
 /* Runs all of it: what cannot be committed together runs once more, request by request, and each
  * has its status. */
 void batch_run(struct sequencer *s, struct list *batch);

@@ -38,7 +38,7 @@
 #define STREAK_PAUSE    (-1000)
 #define ROUND_BYTES_MAX (UINT64_C(16) << 20) /* written to the data file in a round */
 #define PAGES_A_COMMIT  8                    /* besides the leaves that are added or changed */
-#define SEND_PAGES      256                  /* sent to the disk at a time, ahead of the flush */
+#define SEND_PAGES      64                   /* sent to the disk at a time, ahead of the flush */
 #define SPACE_FACTOR    4 /* the disk has room for so many logs, or none is made */
 #define META_PAGES      2
 

@@ -62,6 +62,42 @@ static void a_step_runs_one_batch_on_the_calling_thread(void **state)
     close_all(&s);
 }
 
+/* Takes what is done, and gives how many that are. */
+static size_t take_done(struct sequencer *sequencer)
+{
+    size_t count = 0;
+    for (const struct request *at = sequencer_take(sequencer); at != NULL; at = at->next) {
+        assert_int_equal(at->status, 0);
+        count++;
+    }
+    return count;
+}
+
+static void of_many_a_batch_leaves_some_for_the_next(void **state)
+{
+    (void)state;
+    enum { MANY = 1000, FEW = 100, ALL = MANY + 2 * FEW };
+    struct served s;
+    struct job *jobs = calloc(ALL, sizeof *jobs);
+    assert_non_null(jobs);
+    for (size_t i = 0; i < ALL; i++) {
+        job_post(&jobs[i]);
+    }
+    open_embedded(&s, open_store("mem:"));
+    submit(&s, jobs, FEW);
+    assert_true(sequencer_step(s.sequencer));
+    assert_int_equal(take_done(s.sequencer), FEW);
+    submit(&s, jobs + FEW, MANY);
+    assert_true(sequencer_step(s.sequencer));
+    assert_int_equal(take_done(s.sequencer), (FEW + MANY) / 2);
+    submit(&s, jobs + FEW + MANY, FEW);
+    assert_true(sequencer_step(s.sequencer)); /* level with the one before */
+    assert_int_equal(take_done(s.sequencer), MANY - (FEW + MANY) / 2 + FEW);
+    assert_false(sequencer_step(s.sequencer));
+    close_all(&s);
+    free(jobs);
+}
+
 enum { SUBMITTERS = 4, SUBMISSIONS = 50, SUBMISSION = 10 };
 
 struct submitter {
@@ -487,6 +523,7 @@ int main(void)
         cmocka_unit_test(two_processes_on_one_directory_make_one_order),
         cmocka_unit_test(requests_of_one_submission_keep_their_order),
         cmocka_unit_test(a_step_runs_one_batch_on_the_calling_thread),
+        cmocka_unit_test(of_many_a_batch_leaves_some_for_the_next),
         cmocka_unit_test(everything_submitted_comes_back_exactly_once),
         cmocka_unit_test(close_finishes_what_was_submitted),
         cmocka_unit_test(a_sequencer_that_was_given_nothing_closes),
