@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Embedded posts against the disk itself: threads post through liblockstep for a while; then the
- * same bytes are written to a plain file, in as many writes as there were commits, each followed by
- * fdatasync. Prints one line of JSON.
+ * Embedded posts against the disk itself: threads post through liblockstep for a while; then as
+ * many bytes are written to a plain file, in as many writes as there were commits, each followed by
+ * fdatasync; and so in turns, since a disk is not as fast at one time as at another. Prints one line
+ * of JSON.
  *
  *     embedded DIR THREADS SECONDS PAYLOAD-SIZE
  */
@@ -17,6 +18,8 @@
 
 #include "lockstep.h"
 #include "store/store.h"
+
+#define TURNS 6
 
 struct shared {
     ls *handle;
@@ -88,33 +91,48 @@ static double post_for(struct shared *shared, unsigned threads, double seconds)
     return now_s() - start;
 }
 
-static double write_raw(const char *path, size_t size, uint64_t times)
+/* Seconds for so many writes at the file's end. */
+static double write_raw(int fd, size_t size, uint64_t times)
 {
     char *bytes = calloc(1, size);
-    int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-    if (fd < 0 || bytes == NULL) {
-        perror(path);
-        exit(1);
-    }
     double start = now_s();
     for (uint64_t i = 0; i < times; i++) {
-        if (write(fd, bytes, size) != (ssize_t)size || fdatasync(fd) != 0) {
-            perror(path);
+        if (bytes == NULL || write(fd, bytes, size) != (ssize_t)size || fdatasync(fd) != 0) {
+            perror("embedded: the plain file");
             exit(1);
         }
     }
     double took = now_s() - start;
-    close(fd);
-    unlink(path);
     free(bytes);
     return took;
+}
+
+struct sums {
+    uint64_t posts;
+    uint64_t batches;
+    double took;
+    double raw_took;
+};
+
+static void take_turns(struct shared *shared, const char *dir, unsigned threads, double seconds,
+                       int raw, struct sums *sums)
+{
+    ls_box_info before, after;
+    ls_box_info_get(shared->handle, &before);
+    uint64_t commits_before = commits(dir);
+    sums->took += post_for(shared, threads, seconds);
+    uint64_t batches = commits(dir) - commits_before;
+    ls_box_info_get(shared->handle, &after);
+    sums->posts += atomic_load(&shared->posts);
+    sums->batches += batches;
+    sums->raw_took += write_raw(raw, (size_t)((after.bytes - before.bytes) / batches), batches);
 }
 
 int main(int argc, char **argv)
 {
     struct shared shared = {0};
-    ls_box_info before, after;
-    char raw[4096];
+    struct sums sums = {0};
+    char path[4096];
     if (argc != 5) {
         fprintf(stderr, "usage: embedded DIR THREADS SECONDS PAYLOAD-SIZE\n");
         return 2;
@@ -127,21 +145,23 @@ int main(int argc, char **argv)
     if (ls_open(&shared.handle, argv[1], NULL) < 0) {
         fail("open");
     }
+    snprintf(path, sizeof path, "%s/raw", argv[1]);
+    int raw = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    if (raw < 0) {
+        perror(path);
+        return 1;
+    }
     post_for(&shared, threads, seconds / 4); /* warm */
-    ls_box_info_get(shared.handle, &before);
-    uint64_t commits_before = commits(argv[1]);
-    double took = post_for(&shared, threads, seconds);
-    uint64_t batches = commits(argv[1]) - commits_before;
-    ls_box_info_get(shared.handle, &after);
-    uint64_t posts = atomic_load(&shared.posts);
-    size_t batch_size = (size_t)((after.bytes - before.bytes) / batches);
-
-    snprintf(raw, sizeof(raw), "%s/raw", argv[1]);
-    double raw_took = write_raw(raw, batch_size, batches);
+    for (int turn = 0; turn < TURNS; turn++) {
+        take_turns(&shared, argv[1], threads, seconds / TURNS, raw, &sums);
+    }
+    close(raw);
+    unlink(path);
     printf("{\"posts\":%llu,\"batches\":%llu,\"posts_per_second\":%.0f,"
            "\"raw_posts_per_second\":%.0f,\"ratio\":%.3f}\n",
-           (unsigned long long)posts, (unsigned long long)batches, (double)posts / took,
-           (double)posts / raw_took, raw_took / took);
+           (unsigned long long)sums.posts, (unsigned long long)sums.batches,
+           (double)sums.posts / sums.took, (double)sums.posts / sums.raw_took,
+           sums.raw_took / sums.took);
     ls_close(shared.handle);
     free(shared.payload);
     return 0;
