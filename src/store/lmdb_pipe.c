@@ -26,6 +26,8 @@
 
 #define TURN_MS_MAX 20
 
+_Static_assert(STORE_FLIGHTS_MAX <= REDO_AHEAD_MAX, "what a reader of the log relies on");
+
 static struct lmdb_flight *flight_at(struct lmdb_pipe *pipe, unsigned i)
 {
     return &pipe->flights[(pipe->first + i) % STORE_FLIGHTS_MAX];

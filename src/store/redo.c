@@ -3,7 +3,8 @@
  * The redo log's file. A record is a header and a body, padded to whole blocks: the body is edits,
  * one after the other, then in the first record of a round the meta pages. The header's own check
  * tells a block that is no header from one whose body did not arrive: a header lies within one
- * sector of the disk, which is written whole or not at all.
+ * sector of the disk, which is written whole or not at all. So a header that passes tells where the
+ * next one is, also where its body is damaged, and by what follows whether it is.
  */
 #include "store/redo.h"
 
@@ -170,6 +171,26 @@ uint64_t redo_record_space(const struct redo_record *record, size_t more)
 
 /* ---- the file ---- */
 
+/* Up to `size` bytes into `out`; how many there are, or -1. */
+static ssize_t read_at(int fd, void *out, size_t size, uint64_t offset)
+{
+    size_t have = 0;
+    while (have < size) {
+        ssize_t part = pread(fd, (uint8_t *)out + have, size - have, (off_t)(offset + have));
+        if (part < 0 && errno == EINTR) {
+            continue;
+        }
+        if (part < 0) {
+            return -1;
+        }
+        if (part == 0) {
+            break;
+        }
+        have += (size_t)part;
+    }
+    return (ssize_t)have;
+}
+
 static bool write_whole(int fd, const void *data, size_t size, uint64_t offset)
 {
     ssize_t written;
@@ -265,8 +286,9 @@ void redo_close(struct redo *redo)
     }
 }
 
-/* Gives the record its header and its place; its edits, and meta pages, are in it. */
-static uint64_t place(struct redo *redo, struct redo_record *record, uint32_t meta_size)
+/* Gives the record its header and its place; its edits, and meta pages, are in it. What is behind
+ * them in the last block stays. */
+static uint64_t put_header(struct redo *redo, struct redo_record *record, uint32_t meta_size)
 {
     struct header header = {
         .magic = REDO_MAGIC,
@@ -282,10 +304,16 @@ static uint64_t place(struct redo *redo, struct redo_record *record, uint32_t me
     assert(redo->fd >= 0 && space <= record->capacity && offset + space <= redo->capacity);
     header.check = header_check(&header, redo->chain);
     memcpy(record->data, &header, sizeof header);
-    memset(record->data + record->size, 0, space - record->size);
     redo->chain = header.check;
     redo->offset += space;
     redo->sequence++;
+    return offset;
+}
+
+static uint64_t place(struct redo *redo, struct redo_record *record, uint32_t meta_size)
+{
+    uint64_t offset = put_header(redo, record, meta_size);
+    memset(record->data + record->size, 0, blocks(record->size) - record->size);
     return offset;
 }
 
@@ -329,36 +357,21 @@ int redo_append(struct redo *redo, struct redo_record *record, struct ls_error *
     return redo_write(redo, record, offset, error);
 }
 
+/* Writes a header over the first, in a block that stays as it is otherwise. So where this is cut
+ * short the round is whole or the log is empty, and never is the round's first record torn. */
 int redo_clear(struct redo *redo, uint64_t round, struct ls_error *error)
 {
     _Alignas(REDO_BLOCK) uint8_t block[REDO_BLOCK];
     struct redo_record empty = {.data = block, .capacity = sizeof block};
+    if (read_at(redo->fd, block, sizeof block, 0) != (ssize_t)sizeof block) {
+        memset(block, 0, sizeof block); /* there is nothing left to keep whole */
+    }
     redo_record_reset(&empty);
     rewind_to(redo, round);
-    return redo_write(redo, &empty, place(redo, &empty, 0), error);
+    return redo_write(redo, &empty, put_header(redo, &empty, 0), error);
 }
 
 /* ---- reading ---- */
-
-/* Up to `size` bytes into `out`; how many there are, or -1. */
-static ssize_t read_at(int fd, void *out, size_t size, uint64_t offset)
-{
-    size_t have = 0;
-    while (have < size) {
-        ssize_t part = pread(fd, (uint8_t *)out + have, size - have, (off_t)(offset + have));
-        if (part < 0 && errno == EINTR) {
-            continue;
-        }
-        if (part < 0) {
-            return -1;
-        }
-        if (part == 0) {
-            break;
-        }
-        have += (size_t)part;
-    }
-    return (ssize_t)have;
-}
 
 /* Whether the edits fill the body but for the meta pages, exactly. */
 static bool body_fits(const struct redo_reader *reader)
@@ -381,27 +394,44 @@ static bool body_fits(const struct redo_reader *reader)
     return true;
 }
 
-/* Reads the record at the reader's place: 1, 0 where there is none that passes, or an error. */
-static int read_record(struct redo_reader *reader, struct header *header, struct ls_error *error)
+#define DO_RESTORE "; what was written last may be lost, restore a backup"
+
+static int damaged(struct ls_error *error, uint64_t sequence, const char *how)
+{
+    return error_set(error, LS_ECORRUPT, 0,
+                     "the redo log is damaged: its record %llu %s" DO_RESTORE,
+                     (unsigned long long)sequence, how);
+}
+
+/* Reads the header at the reader's place: 1, 0 where there is none that passes, or an error. */
+static int read_header(const struct redo_reader *reader, struct header *header,
+                       struct ls_error *error)
 {
     ssize_t size = read_at(reader->fd, header, sizeof *header, reader->offset);
     if (size < 0) {
         return fail("read", error);
     }
-    if ((size_t)size < sizeof *header || header->magic != REDO_MAGIC ||
-        header->check != header_check(header, reader->chain) ||
-        header->sequence != reader->sequence ||
-        header->body_size > reader->capacity - reader->offset - sizeof *header ||
-        header->meta_size > header->body_size) {
-        return 0;
+    return (size_t)size == sizeof *header && header->magic == REDO_MAGIC &&
+           header->check == header_check(header, reader->chain) &&
+           header->sequence == reader->sequence;
+}
+
+/* Reads the body behind a header that passed: 1, 0 where it is not the one that was written, or an
+ * error. The file is never shorter than its records, so one that is was cut; and a body that passes
+ * its check is whole. */
+static int read_body(struct redo_reader *reader, const struct header *header,
+                     struct ls_error *error)
+{
+    uint64_t at = reader->offset + sizeof *header;
+    if (at > reader->capacity || header->body_size > reader->capacity - at) {
+        return damaged(error, reader->sequence, "was cut off");
     }
     buf_drop(&reader->body, reader->body.size);
     if (buf_reserve(&reader->body, header->body_size) != 0) {
         return error_code(error, LS_ENOMEM);
     }
-    size = header->body_size == 0 ? 0
-                                  : read_at(reader->fd, reader->body.data, header->body_size,
-                                            reader->offset + sizeof *header);
+    ssize_t size =
+        header->body_size == 0 ? 0 : read_at(reader->fd, reader->body.data, header->body_size, at);
     if (size < 0) {
         return fail("read", error);
     }
@@ -412,7 +442,9 @@ static int read_record(struct redo_reader *reader, struct header *header, struct
     reader->body.size = header->body_size;
     reader->meta_size = header->meta_size;
     reader->at = 0;
-    return body_fits(reader);
+    return header->meta_size <= header->body_size && body_fits(reader)
+               ? 1
+               : damaged(error, reader->sequence, "cannot be understood");
 }
 
 static void step(struct redo_reader *reader, const struct header *header)
@@ -420,7 +452,37 @@ static void step(struct redo_reader *reader, const struct header *header)
     reader->chain = header->check;
     reader->offset += blocks(sizeof *header + header->body_size);
     reader->sequence++;
-    reader->records++;
+}
+
+/* What a record is whose header passed and whose body did not: 0, the end of the round, as far as
+ * its write may not have come to its end; LS_ECORRUPT where what follows shows that it had. */
+static int judge_torn(const struct redo_reader *reader, struct header header,
+                      struct ls_error *error)
+{
+    struct redo_reader ahead = *reader; /* only headers are read */
+    uint64_t wanted = reader->sequence == 0 ? 1 : REDO_AHEAD_MAX;
+    int result = 1;
+    for (uint64_t i = 0; i < wanted && result == 1; i++) {
+        step(&ahead, &header);
+        result = read_header(&ahead, &header, error);
+    }
+    return result == 1 ? damaged(error, reader->sequence, "is not what was written") : result;
+}
+
+/* The record with this header, at the reader's place: 1 and the reader behind it, or 0 at the end
+ * of the round, or an error. */
+static int take_record(struct redo_reader *reader, const struct header *header,
+                       struct ls_error *error)
+{
+    int result = read_body(reader, header, error);
+    if (result == 0) {
+        return judge_torn(reader, *header, error);
+    }
+    if (result == 1) {
+        step(reader, header);
+        reader->records++;
+    }
+    return result;
 }
 
 static bool all_zeros(const struct header *header)
@@ -429,11 +491,54 @@ static bool all_zeros(const struct header *header)
     return memcmp(header, &zeros, sizeof zeros) == 0;
 }
 
+/* Whether a header that cannot be the file's first stands somewhere. */
+static int has_later_record(const struct redo_reader *reader, struct ls_error *error)
+{
+    struct header header;
+    for (uint64_t at = REDO_BLOCK; at < reader->capacity; at += REDO_BLOCK) {
+        ssize_t size = read_at(reader->fd, &header, sizeof header, at);
+        if (size < 0) {
+            return fail("read", error);
+        }
+        if ((size_t)size == sizeof header && header.magic == REDO_MAGIC && header.sequence > 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Where the file does not begin with a header: 0 where no round was ever begun, or only just. */
+static int judge_headless(const struct redo_reader *reader, const struct header *header,
+                          struct ls_error *error)
+{
+    int result = all_zeros(header) ? has_later_record(reader, error) : 1;
+    return result == 1 ? error_set(error, LS_ECORRUPT, 0,
+                                   "the redo log is damaged: its first block is not that of a "
+                                   "log" DO_RESTORE)
+                       : result;
+}
+
+/* The first record, or that there is none. */
+static int read_first(struct redo_reader *reader, struct ls_error *error)
+{
+    struct header header = {0};
+    int result = read_header(reader, &header, error);
+    if (result <= 0) {
+        return result < 0 ? result : judge_headless(reader, &header, error);
+    }
+    if (header.version != REDO_VERSION) {
+        return error_set(error, LS_EFORMAT, header.version,
+                         "the redo log has format %u, and this version knows %u", header.version,
+                         REDO_VERSION);
+    }
+    reader->round = header.round;
+    return header.meta_size == 0 ? 0 : take_record(reader, &header, error); /* 0: it was cleared */
+}
+
 int redo_reader_open(struct redo_reader *reader, const char *directory, struct ls_error *error)
 {
     char path[PATH_MAX];
     struct stat found;
-    struct header header = {0};
     *reader = (struct redo_reader){.fd = -1};
     int result = path_of(path, directory, error);
     if (result != 0) {
@@ -446,30 +551,11 @@ int redo_reader_open(struct redo_reader *reader, const char *directory, struct l
     if (fstat(reader->fd, &found) != 0) {
         return fail("read", error);
     }
-    if ((uint64_t)found.st_size < sizeof header) {
+    if ((uint64_t)found.st_size < sizeof(struct header)) {
         return 0; /* left half made */
     }
     reader->capacity = (uint64_t)found.st_size;
-    result = read_record(reader, &header, error);
-    if (result < 0 || all_zeros(&header)) {
-        return result < 0 ? result : 0;
-    }
-    if (header.magic != REDO_MAGIC || header.check != header_check(&header, 0) ||
-        header.sequence != 0) {
-        return error_set(error, LS_ECORRUPT, 0,
-                         "%s is damaged: its first block is not that of a log", path);
-    }
-    if (header.version != REDO_VERSION) {
-        return error_set(error, LS_EFORMAT, header.version,
-                         "%s has format %u, and this version knows %u", path, header.version,
-                         REDO_VERSION);
-    }
-    reader->round = header.round;
-    if (result == 0 || header.meta_size == 0) {
-        return 0; /* the round's first flush did not come to its end; or it was cleared */
-    }
-    step(reader, &header);
-    return 1;
+    return read_first(reader, error);
 }
 
 void redo_reader_close(struct redo_reader *reader)
@@ -498,13 +584,9 @@ int redo_reader_edit(struct redo_reader *reader, struct redo_edit *edit)
 int redo_reader_next(struct redo_reader *reader, struct ls_error *error)
 {
     struct header header;
-    if (reader->offset + sizeof header > reader->capacity) {
-        return 0;
-    }
-    int result = read_record(reader, &header, error);
+    int result = read_header(reader, &header, error);
     if (result == 1 && header.round == reader->round && header.meta_size == 0) {
-        step(reader, &header);
-        return 1;
+        return take_record(reader, &header, error);
     }
     return result < 0 ? result : 0;
 }

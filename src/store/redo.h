@@ -7,7 +7,8 @@
  * began, and the edits of each commit since, in order. A round begins at the start of the file,
  * over the round before, which must be cleared by then. Each record's check covers the check of the
  * one before it, so what is left of older rounds never passes. The first record that does not pass
- * ends a round: it was never acknowledged, since there is one flush after the other.
+ * ends a round, as one that was being written when a crash came, and never acknowledged. Unless
+ * others follow it that would not be there then: that is damage, and is told.
  *
  * Knows nothing of LMDB. One thread at a time.
  */
@@ -23,6 +24,11 @@
 #define REDO_NAME     "redo"
 #define REDO_CAPACITY (UINT64_C(16) << 20)
 #define REDO_BLOCK    4096
+
+/* So many records behind the last that is durable may be in the file, in a round that has begun. It
+ * is part of the format: a reader takes one that has so many behind it for durable. The first of a
+ * round is durable before the next is written. */
+#define REDO_AHEAD_MAX 3
 
 struct redo {
     int fd; /* -1: closed */
@@ -84,6 +90,7 @@ int redo_append(struct redo *redo, struct redo_record *record, struct ls_error *
 /* The two halves of redo_append: gives the record its place, at *offset, behind all that have one,
  * and writes it there. Records that have their places may be written in any order, and by several
  * threads at once; one is durable, and will be found again, once it and all before it are written.
+ * At most REDO_AHEAD_MAX may be under way, the oldest counted until it and all before are durable.
  * Where a write fails nobody can say what the round holds until redo_clear has succeeded. */
 void redo_place(struct redo *redo, struct redo_record *record, uint64_t *offset);
 int redo_write(const struct redo *redo, const struct redo_record *record, uint64_t offset,
@@ -108,8 +115,9 @@ struct redo_reader {
 };
 
 /* Opens DIR/redo for reading: 1 where it holds a round, whose first record is then read; 0 where it
- * is missing or empty; LS_ECORRUPT where its first block is not one of a log, LS_EFORMAT for a
- * newer format, LS_EIO, LS_ENOMEM. redo_reader_close after any result. */
+ * is missing or empty; LS_ECORRUPT where its first block is not one of a log, or as
+ * redo_reader_next, LS_EFORMAT for a newer format, LS_EIO, LS_ENOMEM. redo_reader_close after any
+ * result. */
 int redo_reader_open(struct redo_reader *reader, const char *directory, struct ls_error *error);
 void redo_reader_close(struct redo_reader *reader);
 
@@ -119,7 +127,8 @@ ls_bytes redo_reader_metas(const struct redo_reader *reader);
 /* The next edit of the record: 1, or 0 at its end. The bytes are valid until redo_reader_next. */
 int redo_reader_edit(struct redo_reader *reader, struct redo_edit *edit);
 
-/* Goes to the next record: 1, or 0 at the end of the round, or an error. */
+/* Goes to the next record: 1, or 0 at the end of the round, or an error: LS_ECORRUPT where the one
+ * that is next is damaged, and was durable once, or never a record. */
 int redo_reader_next(struct redo_reader *reader, struct ls_error *error);
 
 #endif

@@ -77,6 +77,11 @@ class Files(unittest.TestCase):
         self.assertTrue(fault[0]["key"].startswith("4d11"))
         self.assertFalse(fault[-1]["ok"])
 
+    def test_a_redo_log_that_is_none_is_found(self):
+        directory = self.damaged((self.directory / "data.mdb").read_bytes())
+        (directory / "redo").write_bytes(b"something else" * 1000)
+        self.assertIn("the redo log is damaged", run("check", directory, code=1).stderr)
+
     def test_garbage_in_the_file_never_ends_in_anything_but_0_or_1(self):
         data = (self.directory / "data.mdb").read_bytes()
         chance = random.Random(2)

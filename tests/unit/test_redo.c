@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The redo log's file: what was appended is read again, and what is torn, stale or damaged ends the
- * round before it. */
+/* The redo log's file: what was appended is read again, what is torn or stale ends the round before
+ * it, and what is damaged is told where that can be known. */
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -256,6 +256,122 @@ static void a_round_whose_first_record_is_torn_is_none(void **state)
     }
 }
 
+/* Damages the body of a record of write_round that takes one block. */
+static void flip_body(const struct fixture *f, unsigned record)
+{
+    uint8_t data[CAPACITY];
+    read_file(f, data);
+    size_t at = (size_t)record * REDO_BLOCK + 60;
+    data[at] ^= 0x10;
+    write_file(f, &data[at], 1, (long)at);
+}
+
+static void assert_damage(struct fixture *f, const char *value, const char *words)
+{
+    struct ls_error error = {0};
+    int found = read_round(f, value, &error);
+    if (found != LS_ECORRUPT || strstr(error.text, words) == NULL) {
+        fail_msg("%d records, wanted damage with '%s': %s", found, words, error.text);
+    }
+}
+
+static void a_damaged_first_record_with_one_behind_it_is_reported(void **state)
+{
+    struct fixture *f = *state;
+    write_round(f, 1, 2, "x");
+    flip_body(f, 0);
+    assert_damage(f, "x", "record 0 is not what was written");
+}
+
+static void a_torn_first_record_with_old_ones_behind_it_is_none(void **state)
+{
+    struct fixture *f = *state;
+    struct ls_error error = {0};
+    write_round(f, 1, 6, "x");
+    assert_ok(redo_clear(&f->redo, 1, &error));
+    write_round(f, 2, 1, "x");
+    flip_body(f, 0);
+    assert_records(f, "x", 0);
+    /* Nor with those of a round of the same number. */
+    write_round(f, 2, 6, "y");
+    write_round(f, 2, 1, "x");
+    flip_body(f, 0);
+    assert_records(f, "x", 0);
+}
+
+static void a_damaged_record_is_reported_where_those_behind_it_show_that_it_was_whole(void **state)
+{
+    struct fixture *f = *state;
+    enum { COUNT = 8 };
+    for (unsigned record = 1; record < COUNT; record++) {
+        write_round(f, record, COUNT, "x");
+        flip_body(f, record);
+        if (record + REDO_AHEAD_MAX < COUNT) {
+            assert_damage(f, "x", "is not what was written");
+        } else {
+            assert_records(f, "x", (int)record); /* so many are written at once */
+        }
+    }
+}
+
+static void records_that_end_behind_the_file_are_damage(void **state)
+{
+    struct fixture *f = *state;
+    write_round(f, 1, 2, "x");
+    assert_int_equal(truncate(f->path, REDO_BLOCK + 57), 0);
+    assert_damage(f, "x", "record 1 was cut off");
+    assert_int_equal(truncate(f->path, 57), 0);
+    assert_damage(f, "x", "record 0 was cut off");
+}
+
+static void a_whole_record_of_something_else_is_damage(void **state)
+{
+    struct fixture *f = *state;
+    struct ls_error error = {0};
+    struct redo_edit edit = {(enum redo_operation)9, bytes_of_text("1"), bytes_of_text("x")};
+    write_round(f, 1, 1, "x");
+    redo_record_reset(&f->record);
+    assert_int_equal(redo_record_add(&f->record, &edit, EDIT_MAX), 0);
+    assert_ok(redo_append(&f->redo, &f->record, &error));
+    assert_damage(f, "x", "record 1 cannot be understood");
+}
+
+static void a_clearing_that_is_cut_short_leaves_the_round_or_none(void **state)
+{
+    struct fixture *f = *state;
+    struct ls_error error = {0};
+    uint8_t before[CAPACITY];
+    uint8_t after[CAPACITY];
+    char value[1000] = {0};
+    memset(value, 'x', sizeof value - 1);
+    write_round(f, 2, 3, value);
+    read_file(f, before);
+    assert_ok(redo_clear(&f->redo, 2, &error));
+    read_file(f, after);
+    for (unsigned written = 0; written < 1u << REDO_BLOCK / 512; written++) {
+        for (unsigned sector = 0; sector < REDO_BLOCK / 512; sector++) {
+            const uint8_t *from = (written & 1u << sector) != 0 ? after : before;
+            write_file(f, from + (size_t)sector * 512, 512, (long)sector * 512);
+        }
+        assert_records(f, value, (written & 1) != 0 ? 0 : 3);
+    }
+}
+
+static void a_first_block_that_was_lost_is_damage(void **state)
+{
+    struct fixture *f = *state;
+    const uint8_t zeros[REDO_BLOCK] = {0};
+    /* The first round's first record, of which only the end was written. */
+    char value[2 * REDO_BLOCK] = {0};
+    memset(value, 'x', sizeof value - 1);
+    write_round(f, 1, 1, value);
+    write_file(f, zeros, 512, 0);
+    assert_records(f, "", 0);
+    write_round(f, 1, 2, "x");
+    write_file(f, zeros, sizeof zeros, 0);
+    assert_damage(f, "x", "its first block");
+}
+
 static void a_flipped_bit_ends_the_round_or_is_reported(void **state)
 {
     struct fixture *f = *state;
@@ -270,7 +386,7 @@ static void a_flipped_bit_ends_the_round_or_is_reported(void **state)
             write_file(f, &byte, 1, (long)at);
             int found = read_round(f, "x", &error);
             write_file(f, &whole[at], 1, (long)at);
-            bool good = found == record || (record == 0 && found == LS_ECORRUPT);
+            bool good = found == (record == 0 ? LS_ECORRUPT : record);
             if (!good) {
                 fail_msg("record %d, bit %zu: %d records", record, bit, found);
             }
@@ -349,6 +465,20 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_round_whose_first_record_is_torn_is_none, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_damaged_first_record_with_one_behind_it_is_reported,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_torn_first_record_with_old_ones_behind_it_is_none, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_damaged_record_is_reported_where_those_behind_it_show_that_it_was_whole, set_up,
+            tear_down),
+        cmocka_unit_test_setup_teardown(records_that_end_behind_the_file_are_damage, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_whole_record_of_something_else_is_damage, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_clearing_that_is_cut_short_leaves_the_round_or_none,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_first_block_that_was_lost_is_damage, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_flipped_bit_ends_the_round_or_is_reported, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_first_block_of_something_else_is_damage, set_up,

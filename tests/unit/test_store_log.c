@@ -337,6 +337,58 @@ static void after_a_power_loss_the_log_restores_what_was_committed(void **state)
     free(redo.data);
 }
 
+static void a_log_that_is_damaged_is_refused_and_nothing_is_changed(void **state)
+{
+    struct fixture *f = *state;
+    struct ls_error error = {0};
+    struct store *store;
+    char path[2 * SCRATCH_SIZE];
+    add_and_be_killed(f->directory, 100);
+    struct file data = file_of(f->directory, "data.mdb");
+    struct file redo = file_of(f->directory, REDO_NAME);
+    redo.data[100] ^= 1; /* in the edits of the first record */
+    make_image(path, f, "image", data, redo);
+    for (int i = 0; i < 2; i++) {
+        assert_code(open_store(&store, path, &error), LS_ECORRUPT);
+        assert_non_null(strstr(error.text, "the redo log is damaged"));
+    }
+    struct file after = file_of(path, "data.mdb");
+    assert_int_equal(after.size, data.size);
+    assert_memory_equal(after.data, data.data, data.size);
+    redo.data[100] ^= 1;
+    make_image(path, f, "image", data, redo);
+    store = opened(path);
+    assert_added(store, 100);
+    store_close(store);
+    free(data.data);
+    free(redo.data);
+    free(after.data);
+}
+
+static void a_log_damaged_further_on_is_refused_each_time(void **state)
+{
+    struct fixture *f = *state;
+    struct ls_error error = {0};
+    struct store *store;
+    char path[2 * SCRATCH_SIZE];
+    add_and_be_killed(f->directory, 100);
+    struct file data = file_of(f->directory, "data.mdb");
+    struct file redo = file_of(f->directory, REDO_NAME);
+    size_t at = (size_t)10 * REDO_BLOCK + 100;
+    redo.data[at] ^= 1;
+    make_image(path, f, "image", data, redo);
+    for (int i = 0; i < 2; i++) {
+        assert_code(open_store(&store, path, &error), LS_ECORRUPT);
+    }
+    redo.data[at] ^= 1;
+    make_image(path, f, "image", data, redo);
+    store = opened(path);
+    assert_added(store, 100);
+    store_close(store);
+    free(data.data);
+    free(redo.data);
+}
+
 /* ---- other processes ---- */
 
 static void another_process_ends_the_round_before_it_writes(void **state)
@@ -543,6 +595,8 @@ int main(void)
         TEST(what_a_killed_process_committed_is_there),
         TEST(a_reader_recovers_too),
         TEST(after_a_power_loss_the_log_restores_what_was_committed),
+        TEST(a_log_that_is_damaged_is_refused_and_nothing_is_changed),
+        TEST(a_log_damaged_further_on_is_refused_each_time),
         TEST(another_process_ends_the_round_before_it_writes),
         TEST(who_cannot_open_the_log_is_refused_and_nobody_else),
         TEST(the_round_of_a_killed_process_is_ended_by_the_next_writer),
