@@ -140,24 +140,14 @@ static int check_record(struct walk *walk, enum key_category category, ls_bytes 
     }
 }
 
-/* Whether the key is above the one before it, which it replaces in `last`. */
-static bool in_order(struct key *last, ls_bytes key)
-{
-    bool above = bytes_compare(key, key_bytes(last)) > 0;
-    if (key.size <= sizeof(last->data)) {
-        memcpy(last->data, key.data, key.size);
-        last->size = (uint16_t)key.size;
-    }
-    return above;
-}
-
 /* Walks one category. Keys out of order are a fault and the end of its walk, which so ends even
  * where damaged pages lead in a circle. */
 static int check_category(struct walk *walk, char category, struct ls_error *error)
 {
     const struct store_driver *driver = walk->reading->store->driver;
     struct store_cursor *cursor;
-    struct key last = {0};
+    const struct key none = {0};
+    struct key_walk way;
     uint64_t there;
     uint64_t seen = 0;
     int rc = driver->scan(walk->reading->txn, bytes_of(&category, 1), bytes_of(NULL, 0), false,
@@ -167,8 +157,9 @@ static int check_category(struct walk *walk, char category, struct ls_error *err
     }
     ls_bytes key;
     ls_bytes value;
+    key_walk_begin(&way, &none);
     while ((rc = driver->next(cursor, &key, &value, error)) > 0) {
-        if (!in_order(&last, key)) {
+        if (!key_walk_step(&way, key)) {
             walk_fault(walk, key, "the key is not above the one before it");
             break;
         }
@@ -208,6 +199,8 @@ static int check_missing(struct walk *walk, struct ls_error *error)
         return 0;
     }
     struct store_cursor *cursor;
+    const struct key none = {0};
+    struct key_walk way;
     char category = KEY_MESSAGE;
     int rc = driver->scan(walk->reading->txn, bytes_of(&category, 1), bytes_of(NULL, 0), false,
                           &cursor, error);
@@ -216,7 +209,9 @@ static int check_missing(struct walk *walk, struct ls_error *error)
     }
     ls_bytes key;
     ls_bytes value;
-    while (missing > 0 && (rc = driver->next(cursor, &key, &value, error)) > 0) {
+    key_walk_begin(&way, &none);
+    while (missing > 0 && (rc = driver->next(cursor, &key, &value, error)) > 0 &&
+           key_walk_step(&way, key)) { /* that it is not was told */
         struct message message;
         struct change change;
         if (message_decode(&message, value, NULL) != 0 || message.type != LS_OBJECT ||

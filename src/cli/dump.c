@@ -5,6 +5,7 @@
  */
 #include <inttypes.h>
 
+#include "base/error.h"
 #include "base/hash.h"
 #include "cli/cli.h"
 #include "cli/dump_line.h"
@@ -31,6 +32,8 @@ static int dump_category(struct dumper *dumper, struct reading *reading, char ca
 {
     const struct store_driver *driver = reading->store->driver;
     struct store_cursor *cursor;
+    const struct key none = {0};
+    struct key_walk walk;
     ls_bytes key;
     ls_bytes value;
     int rc = driver->scan(reading->txn, bytes_of(&category, 1), bytes_of(NULL, 0), false, &cursor,
@@ -38,7 +41,13 @@ static int dump_category(struct dumper *dumper, struct reading *reading, char ca
     if (rc != 0) {
         return rc;
     }
+    key_walk_begin(&walk, &none);
     while ((rc = driver->next(cursor, &key, &value, error)) > 0 && !ferror(stdout)) {
+        if (!key_walk_step(&walk, key)) {
+            rc = error_set(error, LS_ECORRUPT, 0, "a record of category %c is not in its place",
+                           category);
+            break;
+        }
         rc = dump_line_write(&dumper->line, key, value);
         if (rc != 0) {
             *error = (struct ls_error){.code = rc};

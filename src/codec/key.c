@@ -299,6 +299,24 @@ static int decode_header(ls_bytes key, struct ls_error *error)
     return 0;
 }
 
+void key_walk_begin(struct key_walk *walk, const struct key *from)
+{
+    walk->last = *from;
+    walk->begun = false;
+}
+
+bool key_walk_step(struct key_walk *walk, ls_bytes key)
+{
+    int order = bytes_compare(key, key_bytes(&walk->last));
+    if (key.size > KEY_SIZE_MAX || order < 0 || (order == 0 && walk->begun)) {
+        return false;
+    }
+    memcpy(walk->last.data, key.data, key.size);
+    walk->last.size = (uint16_t)key.size;
+    walk->begun = true;
+    return true;
+}
+
 int key_decode(struct key_parts *out, ls_bytes key, struct ls_error *error)
 {
     int rc = decode_header(key, error);

@@ -63,6 +63,16 @@ void key_message_from(struct key *out, uint64_t clock);
  * is none (all 0xFF). For the upper end of scans. */
 bool key_after_prefix(struct key *key);
 
+/* A scan's way through keys, which ascend as long as pages are not mixed up. Who read on regardless
+ * would go round in a circle, or take what is elsewhere for what it asked for. */
+struct key_walk {
+    struct key last;
+    bool begun; /* the next is above `last`; before that, not below it */
+};
+void key_walk_begin(struct key_walk *walk, const struct key *from);
+/* Whether this key may come next, which is then the last. */
+bool key_walk_step(struct key_walk *walk, ls_bytes key);
+
 /* Decode. 0, or LS_EKEY with a sentence that says what is wrong: the category, version or value
  * type that is not known, a size that is not right. Nothing is guessed. On failure *out may have
  * been written to. */

@@ -65,9 +65,11 @@ static int clear(struct coordinator *c, struct ls_error *error)
 {
     const struct store_driver *driver = c->store->driver;
     struct key first, end;
+    struct key_walk walk;
     struct store_cursor *cursor;
     ls_bytes key, value;
     live_prefix(&first);
+    key_walk_begin(&walk, &first);
     end = first;
     bool bounded = key_after_prefix(&end);
     assert(bounded);
@@ -76,7 +78,9 @@ static int clear(struct coordinator *c, struct ls_error *error)
         return rc;
     }
     while ((rc = driver->next(cursor, &key, &value, error)) > 0) {
-        rc = coordinator_drop(c, cursor, error);
+        rc = key_walk_step(&walk, key)
+                 ? coordinator_drop(c, cursor, error)
+                 : error_set(error, LS_ECORRUPT, 0, "a live node is not in its place");
         if (rc < 0) {
             break;
         }

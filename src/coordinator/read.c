@@ -246,10 +246,21 @@ int nodes_open(struct node_cursor *out, struct reading *reading, int state, stru
     } else {
         key_first(&first, KEY_NODE);
     }
+    key_walk_begin(&out->walk, &first);
     out->reading = reading;
     out->state = state;
     return reading->store->driver->scan(reading->txn, key_bytes(&first), key_bytes(&end), false,
                                         &out->cursor, error);
+}
+
+static ls_bytes name_of(ls_bytes key)
+{
+    return bytes_of((const uint8_t *)key.data + KEY_HEADER_SIZE, key.size - KEY_HEADER_SIZE);
+}
+
+static int node_misplaced(struct ls_error *error)
+{
+    return error_set(error, LS_ECORRUPT, 0, "a node is not in its place"); /* as in box_next */
 }
 
 /* The node that an entry of the index names: 1, or 0 where there is none. */
@@ -257,9 +268,7 @@ static int named_node(struct node_cursor *cursor, ls_bytes entry, ls_bytes *key,
                       struct key *named, struct ls_error *error)
 {
     ls_bytes host;
-    ls_bytes name =
-        bytes_of((const uint8_t *)entry.data + KEY_HEADER_SIZE, entry.size - KEY_HEADER_SIZE);
-    if (!live_name(name, &host) || key_node(named, host, NULL) < 0) {
+    if (!live_name(name_of(entry), &host) || key_node(named, host, NULL) < 0) {
         return error_set(error, LS_ECORRUPT, 0, "an entry of the index of live nodes is damaged");
     }
     *key = key_bytes(named);
@@ -284,6 +293,9 @@ int nodes_look(struct node_cursor *cursor, struct node *node, bool *wanted, stru
     int rc;
     for (;;) {
         rc = driver->next(cursor->cursor, &key, &value, error);
+        if (rc > 0 && !key_walk_step(&cursor->walk, key)) {
+            return node_misplaced(error);
+        }
         if (rc > 0 && cursor->indexed) {
             rc = named_node(cursor, key, &key, &value, &named, error);
             if (rc == 0) {
@@ -298,6 +310,9 @@ int nodes_look(struct node_cursor *cursor, struct node *node, bool *wanted, stru
     struct ls_error detail;
     if (node_decode(node, value, &detail) < 0) {
         return damaged(key, &detail, error);
+    }
+    if (!bytes_equal(node->host, name_of(key))) {
+        return node_misplaced(error);
     }
     *wanted = is_wanted(cursor, node);
     return 1;
@@ -384,7 +399,7 @@ int objects_open(struct object_cursor *out, struct reading *reading, ls_bytes pr
         }
     }
     out->reading = reading;
-    out->above = first;
+    key_walk_begin(&out->walk, &first);
     return reading->store->driver->scan(reading->txn, key_bytes(&first), key_bytes(&end), false,
                                         &out->cursor, error);
 }
@@ -401,13 +416,10 @@ int objects_next(struct object_cursor *cursor, ls_bytes *name, struct object *ob
     if (object_decode(object, value, &detail) < 0) {
         return damaged(key, &detail, error);
     }
-    if (key.size > sizeof(cursor->above.data) ||
-        bytes_compare(key, key_bytes(&cursor->above)) < 0) { /* as in box_next */
+    if (!key_walk_step(&cursor->walk, key)) { /* as in box_next */
         return error_set(error, LS_ECORRUPT, 0, "an object is not in its place");
     }
-    memcpy(cursor->above.data, key.data, key.size);
-    cursor->above.size = (uint16_t)key.size;
-    *name = bytes_of((const uint8_t *)key.data + KEY_HEADER_SIZE, key.size - KEY_HEADER_SIZE);
+    *name = name_of(key);
     return 1;
 }
 

@@ -69,6 +69,7 @@ int node_read(struct reading *reading, ls_bytes host, struct node *out, struct l
 struct node_cursor {
     struct store_cursor *cursor;
     struct reading *reading;
+    struct key_walk walk;
     int state;
     bool indexed; /* it walks over the index */
 };
@@ -89,7 +90,7 @@ int object_read(struct reading *reading, ls_bytes key, struct object *out, struc
 struct object_cursor {
     struct store_cursor *cursor;
     struct reading *reading;
-    struct key above; /* the next key is not below this one */
+    struct key_walk walk;
 };
 int objects_open(struct object_cursor *out, struct reading *reading, ls_bytes prefix,
                  ls_bytes after, struct ls_error *error);

@@ -140,6 +140,7 @@ static int clear_below(struct txn *txn, struct coordinator *c, ls_bytes name, st
     const struct store_driver *driver = coordinator_store(c)->driver;
     struct store_cursor *cursor;
     struct key from, to, last;
+    struct key_walk walk;
     ls_bytes key, value;
     *below = (struct below){0};
     int rc = key_version(&from, name, 0, error);
@@ -154,8 +155,13 @@ static int clear_below(struct txn *txn, struct coordinator *c, ls_bytes name, st
     if (rc != 0) {
         return rc;
     }
+    key_walk_begin(&walk, &from);
     while ((rc = driver->next(cursor, &key, &value, error)) > 0) {
         struct version version;
+        if (key.size != from.size || !key_walk_step(&walk, key)) {
+            rc = version_misplaced(error);
+            break;
+        }
         uint64_t timestamp = get_be64((const uint8_t *)key.data + key.size - 8);
         bool deletes = version_decode(&version, value, NULL) == 0 && version.deleted;
         if (below->newest != 0) {

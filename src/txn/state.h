@@ -292,6 +292,8 @@ int version_put(struct txn *txn, struct coordinator *c, ls_bytes key, uint64_t t
                 const struct version *version, struct ls_error *error);
 int version_drop(struct txn *txn, struct coordinator *c, const struct key *key,
                  struct ls_error *error);
+/* LS_ECORRUPT, where a scan of versions, or of their log, gave what does not belong there. */
+int version_misplaced(struct ls_error *error);
 /* Deletes what cannot be read any more, looking at up to `budget` versions, at least 2. */
 int version_sweep(struct txn *txn, struct coordinator *c, size_t budget, struct ls_error *error);
 

@@ -101,6 +101,7 @@ static int follow(struct txn *txn, struct coordinator *c, struct index *index,
     const struct store_driver *driver = coordinator_store(c)->driver;
     struct store_cursor *cursor;
     struct key from, to;
+    struct key_walk walk;
     ls_bytes key, value;
     struct open *next = index->oldest;
     txn_prefix(&from);
@@ -111,8 +112,13 @@ static int follow(struct txn *txn, struct coordinator *c, struct index *index,
     if (rc != 0) {
         return rc;
     }
+    key_walk_begin(&walk, &from);
     while ((rc = driver->next(cursor, &key, &value, error)) > 0) {
         uint64_t timestamp = 0;
+        if (!key_walk_step(&walk, key)) {
+            rc = error_set(error, LS_ECORRUPT, 0, "an open transaction is not in its place");
+            break;
+        }
         if (key.size == from.size + 8u) {
             timestamp = get_be64((const uint8_t *)key.data + from.size);
         }

@@ -33,6 +33,11 @@ static int version_damaged(struct ls_error *error, ls_bytes key, const struct ls
                      key_text(key).text, detail->text);
 }
 
+int version_misplaced(struct ls_error *error)
+{
+    return error_set(error, LS_ECORRUPT, 0, "a version is not in its place");
+}
+
 /* Under `V`, as of the last commit that is finished: what was written since is in memory, and what
  * was moved since is there still. The one place that reads versions there for a call. */
 static int stored_read(struct coordinator *c, ls_bytes key, uint64_t timestamp, uint64_t *found,
@@ -51,6 +56,9 @@ static int stored_read(struct coordinator *c, ls_bytes key, uint64_t timestamp, 
     put_be64(to.data + to.size - 8, timestamp);
     rc = store_last(coordinator_store(c), earlier, key_bytes(&from), key_bytes(&to), &at, &value,
                     error);
+    if (rc > 0 && (at.size != to.size || bytes_compare(at, key_bytes(&to)) >= 0)) {
+        return version_misplaced(error); /* one of another key, or that is too late */
+    }
     if (rc > 0) {
         struct ls_error detail;
         *found = get_be64((const uint8_t *)at.data + at.size - 8);
@@ -217,6 +225,7 @@ int version_sweep(struct txn *txn, struct coordinator *c, size_t budget, struct 
     const struct store_driver *driver = coordinator_store(c)->driver;
     struct store_cursor *cursor;
     struct swept last = {0};
+    struct key_walk walk;
     ls_bytes key, value;
     struct ls_error full;
     assert(budget >= 2);
@@ -228,8 +237,10 @@ int version_sweep(struct txn *txn, struct coordinator *c, size_t budget, struct 
     if (rc != 0) {
         return rc;
     }
+    key_walk_begin(&walk, &now->sweep_from);
     for (; budget > 0 && (rc = driver->next(cursor, &key, &value, error)) > 0; budget--) {
-        rc = sweep_step(txn, c, &last, key, value, error);
+        rc = key_walk_step(&walk, key) ? sweep_step(txn, c, &last, key, value, error)
+                                       : version_misplaced(error);
         if (rc != 0) {
             break;
         }

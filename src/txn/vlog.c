@@ -235,6 +235,7 @@ int vlog_trim(struct txn *txn, struct coordinator *c, size_t budget, struct ls_e
     struct standing *now = &txn->now;
     struct store_cursor *cursor;
     struct key from, to;
+    struct key_walk walk;
     ls_bytes key, value;
     if (now->trimmed >= now->merged) {
         return 0;
@@ -246,7 +247,12 @@ int vlog_trim(struct txn *txn, struct coordinator *c, size_t budget, struct ls_e
     if (rc != 0) {
         return rc;
     }
+    key_walk_begin(&walk, &from);
     for (; budget > 0 && (rc = driver->next(cursor, &key, &value, error)) > 0; budget--) {
+        if (key.size != from.size || !key_walk_step(&walk, key)) {
+            rc = version_misplaced(error);
+            break;
+        }
         now->trimmed = get_be64((const uint8_t *)key.data + key.size - 8) + 1;
         rc = coordinator_drop(c, cursor, error);
         if (rc != 0) {

@@ -15,6 +15,7 @@ struct faulty_store {
     long calls;
     int code;
     const char *failed;
+    ls_bytes misplaced;
     long transactions;
     long cursors;
 };
@@ -150,8 +151,14 @@ static int faulty_next(struct store_cursor *cursor, ls_bytes *key, ls_bytes *val
                        struct ls_error *error)
 {
     assert(!cursor->txn->broken);
-    int result = fails(cursor->txn->store, "next", error);
-    return result != 0 ? result : inner_of(cursor->txn)->next(cursor->inner, key, value, error);
+    struct faulty_store *store = cursor->txn->store;
+    int result = fails(store, "next", error);
+    result = result != 0 ? result : inner_of(cursor->txn)->next(cursor->inner, key, value, error);
+    if (result > 0 && store->misplaced.size > 0 &&
+        *(const uint8_t *)key->data == *(const uint8_t *)store->misplaced.data) {
+        *key = store->misplaced;
+    }
+    return result;
 }
 
 static int faulty_drop(struct store_cursor *cursor, struct ls_error *error)
@@ -287,6 +294,11 @@ void faulty_store_fail(struct store *store, long n, int code)
     faulty(store)->code = code;
     faulty(store)->calls = 0;
     faulty(store)->failed = NULL;
+}
+
+void faulty_store_misplace(struct store *store, ls_bytes key)
+{
+    faulty(store)->misplaced = key;
 }
 
 long faulty_store_calls(const struct store *store)

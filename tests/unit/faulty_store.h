@@ -1,6 +1,7 @@
 /*
  * A store driver around another one. It makes one call fail with a chosen error, so that a test can
- * let every call fail once, and it counts what was begun and not ended.
+ * let every call fail once, or gives records in a wrong place, and it counts what was begun and not
+ * ended.
  * One faulty store at a time; its counters are for one thread.
  */
 #ifndef LS_TESTS_FAULTY_STORE_H
@@ -16,6 +17,10 @@ int faulty_store_wrap(struct store **out, struct store *inner);
  * count fails with `code`, once, without reaching the inner store; 0: none. A failing commit ends
  * its transaction with an abort. */
 void faulty_store_fail(struct store *store, long n, int code);
+
+/* From now on `next` gives the records of this key's category as if all of them stood under it, as
+ * where pages are mixed up; an empty key: no more. Borrowed. */
+void faulty_store_misplace(struct store *store, ls_bytes key);
 
 /* Calls that could have failed since the last faulty_store_fail. */
 long faulty_store_calls(const struct store *store);

@@ -272,6 +272,59 @@ static void the_end_of_a_prefix_is_above_all_that_it_begins(void **state)
     assert_false(key_after_prefix(&key));
 }
 
+static void a_walk_goes_up_from_where_it_begins(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys[3];
+        bool good; /* the last of them */
+    } walks[] = {
+        {{"N\x11"
+          "b"},
+         true},
+        {{"N\x11"
+          "a"},
+         false},
+        {{"N\x11"
+          "b",
+          "N\x11"
+          "b"},
+         false},
+        {{"N\x11"
+          "b",
+          "N\x11"
+          "ba"},
+         true},
+        {{"N\x11"
+          "c",
+          "N\x11"
+          "b"},
+         false},
+        {{"N\x11"
+          "bb",
+          "N\x11"
+          "c",
+          "N\x11"
+          "bb"},
+         false},
+    };
+    uint8_t large[KEY_SIZE_MAX + 1] = {'Z'};
+    struct key from;
+    struct key_walk walk;
+    assert_int_equal(key_node(&from, bytes_of_text("b"), NULL), 0);
+    for (size_t i = 0; i < sizeof(walks) / sizeof(*walks); i++) {
+        bool good = true;
+        key_walk_begin(&walk, &from);
+        for (size_t k = 0; k < 3 && walks[i].keys[k] != NULL; k++) {
+            assert_true(good);
+            good = key_walk_step(&walk, bytes_of_text(walks[i].keys[k]));
+        }
+        assert_int_equal(good, walks[i].good);
+    }
+    key_walk_begin(&walk, &from);
+    assert_false(key_walk_step(&walk, bytes_of(large, sizeof(large))));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_host_is_text_without_control_characters),
         cmocka_unit_test(what_is_not_known_is_refused_by_its_name),
         cmocka_unit_test(a_key_of_the_wrong_size_is_refused),
+        cmocka_unit_test(a_walk_goes_up_from_where_it_begins),
         cmocka_unit_test(the_end_of_a_prefix_is_above_all_that_it_begins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

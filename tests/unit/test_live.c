@@ -425,6 +425,23 @@ static void an_entry_that_names_no_host_is_told(void **state)
     reopen(f);
 }
 
+static void an_entry_that_comes_again_is_told(void **state)
+{
+    struct fixture *f = *state;
+    char hosts[16];
+    struct binding a, b;
+    struct key key;
+    fixture_join(f, &a, "a", 1);
+    fixture_join(f, &b, "b", 2);
+    add_down(f, 0, 8);
+    live_key(&key, bytes_of_text("a"));
+    faulty_store_misplace(f->store, key_bytes(&key));
+    assert_code(list(f, NODES_LIVE, hosts), LS_ECORRUPT, &f->error);
+    assert_non_null(strstr(f->error.text, "not in its place"));
+    faulty_store_misplace(f->store, bytes_of(NULL, 0));
+    assert_list(f, NODES_LIVE, "ab");
+}
+
 static void an_end_that_finds_no_entry_makes_the_index_one_not_to_be_believed(void **state)
 {
     struct fixture *f = *state;
@@ -481,6 +498,7 @@ int main(void)
         sound(whoever_opens_the_store_next_lays_the_index_anew),
         sound(an_entry_without_a_live_node_is_passed_over),
         sound(an_entry_that_names_no_host_is_told),
+        sound(an_entry_that_comes_again_is_told),
         sound(an_end_that_finds_no_entry_makes_the_index_one_not_to_be_believed),
         sound(a_walk_over_the_index_tells_of_a_call_that_failed),
         sound(an_index_that_is_not_to_be_believed_is_not_read),

@@ -270,6 +270,35 @@ static void a_damaged_object_is_told(void **state)
     assert_code(read_once(f, read_objects), LS_ECORRUPT, &f->error);
 }
 
+static void a_node_that_is_not_in_its_place_is_not_read(void **state)
+{
+    struct fixture *f = *state;
+    struct key key;
+    struct reading reading;
+    struct node_cursor cursor;
+    struct node node;
+    assert_int_equal(key_node(&key, bytes_of_text("other"), &f->error), 0);
+    faulty_store_misplace(f->store, key_bytes(&key));
+    assert_int_equal(reading_begin(&reading, f->store, &f->error), 0);
+    assert_int_equal(nodes_open(&cursor, &reading, NODES_ALL, &f->error), 0);
+    assert_code(nodes_next(&cursor, &node, &f->error), LS_ECORRUPT, &f->error);
+    assert_non_null(strstr(f->error.text, "not in its place"));
+    nodes_end(&cursor);
+    reading_end(&reading);
+    faulty_store_misplace(f->store, bytes_of(NULL, 0));
+}
+
+static void an_object_that_comes_again_is_not_read(void **state)
+{
+    struct fixture *f = *state;
+    struct key key;
+    assert_int_equal(key_object(&key, bytes_of_text("k"), &f->error), 0);
+    faulty_store_misplace(f->store, key_bytes(&key));
+    assert_code(read_once(f, read_objects), LS_ECORRUPT, &f->error);
+    assert_non_null(strstr(f->error.text, "not in its place"));
+    faulty_store_misplace(f->store, bytes_of(NULL, 0));
+}
+
 static void a_missing_control_record_is_told(void **state)
 {
     struct fixture *f = *state;
@@ -308,6 +337,8 @@ int main(void)
         cmocka_unit_test(a_store_for_reading_only_opens_when_it_is_not_new),
         over_faulty(a_damaged_node_is_told),
         over_faulty(a_damaged_object_is_told),
+        over_faulty(a_node_that_is_not_in_its_place_is_not_read),
+        over_faulty(an_object_that_comes_again_is_not_read),
         over_faulty(a_missing_control_record_is_told),
         over_faulty(an_owned_object_that_is_missing_stops_the_end_of_its_node),
     };

@@ -3,6 +3,9 @@
  * from the log to their places. */
 #include <stdio.h>
 
+#include "base/buf.h"
+#include "coordinator/layout.h"
+#include "faulty_store.h"
 #include "txn_world.h"
 
 /* ---- history ---- */
@@ -296,6 +299,141 @@ static void a_full_store_goes_on_once_there_is_room(void **state)
     world_close(&w);
 }
 
+/* ---- damage ---- */
+
+static void open_faulty(struct world *w)
+{
+    struct store *store;
+    struct ls_error error;
+    struct store_options options = {.create = true};
+    assert_code(store_open(&store, "mem:", &options, &error), 0, &error);
+    assert_code(faulty_store_wrap(&store, store), 0, &error);
+    world_open(w, store, 1);
+}
+
+static void misplace_versions(struct world *w, const char *name, uint64_t timestamp,
+                              struct key *key)
+{
+    struct ls_error error;
+    assert_code(key_version(key, bytes_of_text(name), timestamp, &error), 0, &error);
+    faulty_store_misplace(w->store, key_bytes(key));
+}
+
+/* The call is refused since something is not in its place. */
+static void assert_misplaced(struct world *w, struct job *job)
+{
+    world_run(w, 0, job, LS_ECORRUPT);
+    if (strstr(job->error.text, "not in its place") == NULL) {
+        fail_msg("refused for something else: %s", job->error.text);
+    }
+    job_free(job);
+}
+
+/* Time goes by until what is done meanwhile comes upon what is not in its place. */
+static void tick_until_refused(struct world *w)
+{
+    struct job job;
+    for (size_t i = 0; i < 30; i++) {
+        w->now_ms += 1000;
+        job_end(&job, TXN_TICK, 0);
+        world_submit(w, 0, &job);
+        assert_true(job.done);
+        if (job.request.status != 0) {
+            assert_int_equal(job.request.status, LS_ECORRUPT);
+            assert_non_null(strstr(job.error.text, "not in its place"));
+            return;
+        }
+        job_free(&job);
+    }
+    fail_msg("nothing was refused");
+}
+
+static void settle_place(struct world *w)
+{
+    faulty_store_misplace(w->store, (ls_bytes){NULL, 0});
+}
+
+static void a_version_of_another_key_is_not_read(void **state)
+{
+    (void)state;
+    struct world w = {.history_age_ms = 60000};
+    struct key key;
+    struct job job;
+    open_faulty(&w);
+    world_put(&w, 0, "a", "x");
+    world_put(&w, 0, "b", "y");
+    rest(&w, 0);
+    misplace_versions(&w, "b", 1, &key);
+    job_get(&job, LIST("a"));
+    assert_misplaced(&w, &job);
+    settle_place(&w);
+    world_expect(&w, 0, "a", "x");
+    world_close(&w);
+}
+
+static void a_sweep_goes_over_no_version_twice(void **state)
+{
+    (void)state;
+    struct world w = {.history_age_ms = 10000};
+    struct key key;
+    open_faulty(&w);
+    world_tick(&w, 0);
+    for (size_t i = 0; i < 3; i++) {
+        world_put(&w, 0, "a", "x");
+        world_put(&w, 0, "b", "y");
+    }
+    rest(&w, 0);
+    uint64_t were = count_versions(&w);
+    misplace_versions(&w, "a", 1, &key);
+    tick_until_refused(&w);
+    assert_int_equal(count_versions(&w), were);
+    settle_place(&w);
+    rest(&w, 0);
+    world_close(&w);
+}
+
+static void what_is_put_in_its_place_takes_away_none_that_is_not(void **state)
+{
+    (void)state;
+    struct world w = {.history_age_ms = 1000};
+    struct key key;
+    open_faulty(&w);
+    for (size_t i = 0; i < 2; i++) {
+        world_put(&w, 0, "a", "x");
+        rest(&w, 0);
+    }
+    world_put(&w, 0, "a", "z");
+    w.now_ms += 3000;
+    misplace_versions(&w, "A", 1, &key);
+    tick_until_refused(&w);
+    settle_place(&w);
+    rest(&w, 0);
+    world_expect(&w, 0, "a", "z");
+    world_close(&w);
+}
+
+static void open_transactions_out_of_their_places_are_told(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    struct key key;
+    struct job job;
+    open_faulty(&w);
+    uint64_t first = world_begin(&w, 0, LIST("a"));
+    uint64_t second = world_begin(&w, 0, LIST("b"));
+    txn_prefix(&key);
+    put_be64(key.data + key.size, first);
+    key.size += 8;
+    world_restart(&w, 0);
+    faulty_store_misplace(w.store, key_bytes(&key));
+    job_get(&job, LIST("a"));
+    assert_misplaced(&w, &job);
+    settle_place(&w);
+    world_commit(&w, 0, first, "a", "1");
+    world_commit(&w, 0, second, "b", "2");
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +446,10 @@ int main(void)
         cmocka_unit_test(a_log_that_is_found_is_moved_by_whoever_opens_the_store),
         cmocka_unit_test(a_deletion_stays_while_the_log_has_what_it_hides),
         cmocka_unit_test(a_full_store_goes_on_once_there_is_room),
+        cmocka_unit_test(a_version_of_another_key_is_not_read),
+        cmocka_unit_test(a_sweep_goes_over_no_version_twice),
+        cmocka_unit_test(what_is_put_in_its_place_takes_away_none_that_is_not),
+        cmocka_unit_test(open_transactions_out_of_their_places_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
