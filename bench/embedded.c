@@ -2,8 +2,8 @@
 /*
  * Embedded posts against the disk itself: threads post through liblockstep for a while; then as
  * many bytes are written to a plain file, in as many writes as there were commits, each followed by
- * fdatasync; and so in turns, since a disk is not as fast at one time as at another. Prints one line
- * of JSON.
+ * fdatasync; and so in turns, since a disk is not as fast at one time as at another. Prints one
+ * line of JSON.
  *
  *     embedded DIR THREADS SECONDS PAYLOAD-SIZE
  */
