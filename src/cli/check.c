@@ -227,6 +227,7 @@ static int run_check(struct cli *cli)
     if (child == 0) {
         struct rlimit none = {0, 0};
         setrlimit(RLIMIT_CORE, &none);
+        cli_say_crashes(false);
         walk_directory(cli, directory, findings);
         fflush(stdout);
         _exit(0);

@@ -66,6 +66,7 @@ static int run(struct cli *cli, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    cli_say_crashes(true);
     struct cli cli = {0};
     const char *url = getenv("LOCKSTEP_URL");
     cli.url = url != NULL && *url != '\0' ? url : CLI_DEFAULT_URL;

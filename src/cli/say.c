@@ -3,9 +3,11 @@
  * people. */
 #include <inttypes.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "codec/json.h"
@@ -20,6 +22,27 @@ int cli_fail(const char *format, ...)
     va_end(arguments);
     fputc('\n', stderr);
     return EXIT_FAILED;
+}
+
+static void on_crash(int number)
+{
+    (void)number;
+    static const char text[] = "lockstep: crashed. If this was on a directory it may be damaged: "
+                               "'lockstep check DIR' says "
+                               "where\n";
+    ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+    (void)written;
+    _exit(EXIT_FAILED);
+}
+
+void cli_say_crashes(bool on)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE,
+                                  SIGABRT}; /* LMDB asserts what it reads */
+    struct sigaction action = {.sa_handler = on ? on_crash : SIG_DFL};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        sigaction(signals[i], &action, NULL);
+    }
 }
 
 const char *cli_sentence(char out[CLI_SENTENCE_SIZE], const struct ls_error *error)
