@@ -23,8 +23,9 @@
 #include "codec/json.h"
 #include "store/store.h"
 
-#define SUFFIX       ".loading"
-#define COMMIT_BYTES ((size_t)64 << 20) /* of records in one transaction */
+#define SUFFIX         ".loading"
+#define DIRECTORY_MODE 0750               /* as the store makes its own */
+#define COMMIT_BYTES   ((size_t)64 << 20) /* of records in one transaction */
 
 /* The longest lines: a first one says little, and a record is at most a change of an object that
  * had 1 GiB before and has after it, in hex. */
@@ -250,7 +251,7 @@ static int load_beside(struct loader *loader, const char *path, const char *besi
 {
     struct store_options options = {.sync = true, .create = true};
     struct ls_error *error = &loader->error;
-    if (mkdir(beside, 0777) != 0) {
+    if (mkdir(beside, DIRECTORY_MODE) != 0) {
         return errno == EEXIST
                    ? error_set(error, LS_EBUSY, 0,
                                "%s is there: another load is under way, or was killed; remove it",

@@ -134,6 +134,7 @@ class Files(unittest.TestCase):
         self.assertEqual(dump, run("dump", copy).stdout)
         self.assertEqual(dump, run("dump", url=f"lmdb:{copy}/").stdout)
         run("check", copy)
+        self.assertEqual(self.directory.stat().st_mode, copy.stat().st_mode)
         again = self.room / "again"
         self.assertEqual(f"{len(records)} records", out("load", again, stdin=dump))
         before = out("read", url=self.directory)
