@@ -96,8 +96,8 @@ void cli_help_command(const struct cli *cli, const struct command *command);
 
 /* "lockstep: <sentence>" on standard error; EXIT_FAILED. */
 int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* From then on a crash, which a damaged file is enough for, ends in a sentence and EXIT_FAILED; or
- * again in the signal, for who waits for that. */
+/* Whether a crash, which a damaged file is enough for, is said on standard error before the process
+ * ends by its signal. */
 void cli_say_crashes(bool on);
 /* The sentence of the last failed ls_ function. */
 int cli_fail_ls(void);

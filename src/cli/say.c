@@ -26,21 +26,20 @@ int cli_fail(const char *format, ...)
 
 static void on_crash(int number)
 {
-    (void)number;
-    static const char text[] = "lockstep: crashed. If this was on a directory it may be damaged: "
-                               "'lockstep check DIR' says "
-                               "where\n";
-    ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+    static const char text[] = "lockstep: crashed. Where this was on a directory it may be "
+                               "damaged: run `lockstep check`.\n";
+    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
     (void)written;
-    _exit(EXIT_FAILED);
+    raise(number); /* the handler is gone: the default action follows */
 }
 
 void cli_say_crashes(bool on)
 {
     static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE,
                                   SIGABRT}; /* LMDB asserts what it reads */
-    struct sigaction action = {.sa_handler = on ? on_crash : SIG_DFL};
-    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+    struct sigaction action = {.sa_handler = on ? on_crash : SIG_DFL,
+                               .sa_flags = (int)SA_RESETHAND};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         sigaction(signals[i], &action, NULL);
     }
 }

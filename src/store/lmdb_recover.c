@@ -70,7 +70,7 @@ int lmdb_recover_begin(struct lmdb_recovery *recovery, const char *directory, bo
     if (!recovery->alone) {
         return 0;
     }
-    recovery->round = redo_reader_open(&recovery->reader, directory, error);
+    recovery->round = redo_reader_open(&recovery->reader, directory, REDO_CAPACITY, error);
     if (recovery->round <= 0) {
         return recovery->round;
     }

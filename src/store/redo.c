@@ -403,10 +403,12 @@ static int damaged(struct ls_error *error, uint64_t sequence, const char *how)
                      (unsigned long long)sequence, how);
 }
 
-/* Reads the header at the reader's place: 1, 0 where there is none that passes, or an error. */
+/* Reads the header at the reader's place, all zeros where the file has ended: 1, 0 where it does not
+ * pass, or an error. */
 static int read_header(const struct redo_reader *reader, struct header *header,
                        struct ls_error *error)
 {
+    *header = (struct header){0};
     ssize_t size = read_at(reader->fd, header, sizeof *header, reader->offset);
     if (size < 0) {
         return fail("read", error);
@@ -454,19 +456,52 @@ static void step(struct redo_reader *reader, const struct header *header)
     reader->sequence++;
 }
 
+/* Whether from this place on so many records of the round lie one behind the other. */
+static int is_followed(struct redo_reader at, unsigned wanted, struct ls_error *error)
+{
+    struct header header;
+    int result = 1;
+    for (unsigned i = 0; i < wanted && result == 1; i++) {
+        result = read_header(&at, &header, error);
+        if (result == 1) {
+            result = header.round == at.round;
+            step(&at, &header);
+        }
+    }
+    return result;
+}
+
 /* What a record is whose header passed and whose body did not: 0, the end of the round, as far as
  * its write may not have come to its end; LS_ECORRUPT where what follows shows that it had. */
-static int judge_torn(const struct redo_reader *reader, struct header header,
+static int judge_torn(const struct redo_reader *reader, const struct header *header,
                       struct ls_error *error)
 {
-    struct redo_reader ahead = *reader; /* only headers are read */
-    uint64_t wanted = reader->sequence == 0 ? 1 : REDO_AHEAD_MAX;
-    int result = 1;
-    for (uint64_t i = 0; i < wanted && result == 1; i++) {
-        step(&ahead, &header);
-        result = read_header(&ahead, &header, error);
-    }
+    struct redo_reader behind = *reader;
+    step(&behind, header);
+    int result = is_followed(behind, reader->sequence == 0 ? 1 : REDO_AHEAD_MAX, error);
     return result == 1 ? damaged(error, reader->sequence, "is not what was written") : result;
+}
+
+/* The same of one whose header did not pass. Where the next one is it does not tell; but whatever
+ * is wrong with it, its check is either as it was written or what the rest of it gives. */
+static int judge_end(const struct redo_reader *reader, const struct header *header,
+                     struct ls_error *error)
+{
+    const uint64_t chains[] = {header->check, header_check(header, reader->chain)};
+    struct redo_reader behind = *reader;
+    behind.sequence++;
+    for (behind.offset += REDO_BLOCK; behind.offset < behind.capacity;
+         behind.offset += REDO_BLOCK) {
+        for (size_t i = 0; i < sizeof chains / sizeof chains[0]; i++) {
+            behind.chain = chains[i];
+            int result = is_followed(behind, REDO_AHEAD_MAX, error);
+            if (result != 0) {
+                return result < 0 ? result
+                                  : damaged(error, reader->sequence, "is not what was written");
+            }
+        }
+    }
+    return 0;
 }
 
 /* The record with this header, at the reader's place: 1 and the reader behind it, or 0 at the end
@@ -476,7 +511,7 @@ static int take_record(struct redo_reader *reader, const struct header *header,
 {
     int result = read_body(reader, header, error);
     if (result == 0) {
-        return judge_torn(reader, *header, error);
+        return judge_torn(reader, header, error);
     }
     if (result == 1) {
         step(reader, header);
@@ -518,10 +553,10 @@ static int judge_headless(const struct redo_reader *reader, const struct header 
                        : result;
 }
 
-/* The first record, or that there is none. */
-static int read_first(struct redo_reader *reader, struct ls_error *error)
+/* The first record, or that there is none. The file had all of its size before a round was in it. */
+static int read_first(struct redo_reader *reader, uint64_t capacity, struct ls_error *error)
 {
-    struct header header = {0};
+    struct header header;
     int result = read_header(reader, &header, error);
     if (result <= 0) {
         return result < 0 ? result : judge_headless(reader, &header, error);
@@ -532,10 +567,15 @@ static int read_first(struct redo_reader *reader, struct ls_error *error)
                          REDO_VERSION);
     }
     reader->round = header.round;
-    return header.meta_size == 0 ? 0 : take_record(reader, &header, error); /* 0: it was cleared */
+    if (header.meta_size == 0) {
+        return 0; /* it was cleared */
+    }
+    return reader->capacity < capacity ? damaged(error, 0, "is in a file that is cut short")
+                                       : take_record(reader, &header, error);
 }
 
-int redo_reader_open(struct redo_reader *reader, const char *directory, struct ls_error *error)
+int redo_reader_open(struct redo_reader *reader, const char *directory, uint64_t capacity,
+                     struct ls_error *error)
 {
     char path[PATH_MAX];
     struct stat found;
@@ -555,7 +595,7 @@ int redo_reader_open(struct redo_reader *reader, const char *directory, struct l
         return 0; /* left half made */
     }
     reader->capacity = (uint64_t)found.st_size;
-    return read_first(reader, error);
+    return read_first(reader, capacity, error);
 }
 
 void redo_reader_close(struct redo_reader *reader)
@@ -588,5 +628,5 @@ int redo_reader_next(struct redo_reader *reader, struct ls_error *error)
     if (result == 1 && header.round == reader->round && header.meta_size == 0) {
         return take_record(reader, &header, error);
     }
-    return result < 0 ? result : 0;
+    return result < 0 ? result : judge_end(reader, &header, error);
 }

@@ -114,11 +114,12 @@ struct redo_reader {
     uint64_t records; /* that passed so far */
 };
 
-/* Opens DIR/redo for reading: 1 where it holds a round, whose first record is then read; 0 where it
- * is missing or empty; LS_ECORRUPT where its first block is not one of a log, or as
- * redo_reader_next, LS_EFORMAT for a newer format, LS_EIO, LS_ENOMEM. redo_reader_close after any
- * result. */
-int redo_reader_open(struct redo_reader *reader, const char *directory, struct ls_error *error);
+/* Opens DIR/redo, made with `capacity`, for reading: 1 where it holds a round, whose first record
+ * is then read; 0 where it is missing or empty; LS_ECORRUPT where its first block is not one of a
+ * log, where it holds a round and is cut short, or as redo_reader_next, LS_EFORMAT for a newer
+ * format, LS_EIO, LS_ENOMEM. redo_reader_close after any result. */
+int redo_reader_open(struct redo_reader *reader, const char *directory, uint64_t capacity,
+                     struct ls_error *error);
 void redo_reader_close(struct redo_reader *reader);
 
 /* The meta pages; valid until redo_reader_next. */

@@ -86,7 +86,7 @@ static inline uint64_t logged(const char *directory)
 {
     struct redo_reader reader;
     struct ls_error error = {0};
-    int result = redo_reader_open(&reader, directory, &error);
+    int result = redo_reader_open(&reader, directory, REDO_CAPACITY, &error);
     while (result == 1) {
         result = redo_reader_next(&reader, &error);
     }

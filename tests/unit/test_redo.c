@@ -69,7 +69,7 @@ static int read_round(struct fixture *f, const char *value, struct ls_error *err
     struct redo_reader reader;
     struct redo_edit edit;
     int count = 0;
-    int result = redo_reader_open(&reader, f->directory, error);
+    int result = redo_reader_open(&reader, f->directory, CAPACITY, error);
     while (result == 1) {
         char key[16];
         snprintf(key, sizeof key, "%d", count);
@@ -157,7 +157,7 @@ static void edits_and_meta_pages_come_back_as_they_were(void **state)
         assert_int_equal(redo_record_add(&f->record, &edits[i], EDIT_MAX), 0);
     }
     assert_ok(redo_begin(&f->redo, 7, &f->record, bytes_of_text("the meta pages"), &error));
-    assert_int_equal(redo_reader_open(&reader, f->directory, &error), 1);
+    assert_int_equal(redo_reader_open(&reader, f->directory, CAPACITY, &error), 1);
     assert_int_equal(reader.round, 7);
     assert_true(bytes_equal(redo_reader_metas(&reader), bytes_of_text("the meta pages")));
     for (size_t i = 0; i < 3; i++) {
@@ -186,7 +186,7 @@ static void a_cleared_log_is_empty_and_knows_its_last_round(void **state)
     struct redo_reader reader;
     write_round(f, 5, 3, "x");
     assert_ok(redo_clear(&f->redo, 5, &error));
-    assert_int_equal(redo_reader_open(&reader, f->directory, &error), 0);
+    assert_int_equal(redo_reader_open(&reader, f->directory, CAPACITY, &error), 0);
     assert_int_equal(reader.round, 5);
     redo_reader_close(&reader);
 }
@@ -251,7 +251,7 @@ static void a_round_whose_first_record_is_torn_is_none(void **state)
     for (size_t missing = 0; missing < sectors - 7; missing++) {
         write_file(f, after, sectors * 512, 0);
         write_file(f, before + missing * 512, 512, (long)(missing * 512));
-        assert_int_equal(redo_reader_open(&reader, f->directory, &error), 0);
+        assert_int_equal(redo_reader_open(&reader, f->directory, CAPACITY, &error), 0);
         redo_reader_close(&reader);
     }
 }
@@ -314,14 +314,22 @@ static void a_damaged_record_is_reported_where_those_behind_it_show_that_it_was_
     }
 }
 
-static void records_that_end_behind_the_file_are_damage(void **state)
+static void a_round_in_a_file_that_is_cut_short_is_damage(void **state)
 {
     struct fixture *f = *state;
+    struct ls_error error = {0};
+    struct redo_reader reader;
     write_round(f, 1, 2, "x");
+    assert_int_equal(truncate(f->path, CAPACITY - REDO_BLOCK), 0);
+    assert_damage(f, "x", "record 0 is in a file that is cut short");
+    /* Whatever size it had. */
     assert_int_equal(truncate(f->path, REDO_BLOCK + 57), 0);
-    assert_damage(f, "x", "record 1 was cut off");
-    assert_int_equal(truncate(f->path, 57), 0);
-    assert_damage(f, "x", "record 0 was cut off");
+    assert_int_equal(redo_reader_open(&reader, f->directory, 0, &error), 1);
+    assert_int_equal(redo_reader_next(&reader, &error), LS_ECORRUPT);
+    assert_non_null(strstr(error.text, "record 1 was cut off"));
+    redo_reader_close(&reader);
+    assert_ok(redo_clear(&f->redo, 1, &error));
+    assert_records(f, "x", 0);
 }
 
 static void a_whole_record_of_something_else_is_damage(void **state)
@@ -395,6 +403,35 @@ static void a_flipped_bit_ends_the_round_or_is_reported(void **state)
     assert_records(f, "x", 3);
 }
 
+/* Also where it is a header that is damaged, so that it does not tell where the next one is. */
+static void a_flipped_bit_of_what_was_durable_is_damage(void **state)
+{
+    enum { RECORDS = 2 + REDO_AHEAD_MAX, HEADER = 56 };
+    struct fixture *f = *state;
+    struct ls_error error = {0};
+    uint8_t whole[CAPACITY];
+    char value[2 * REDO_BLOCK] = {0};
+    memset(value, 'y', sizeof value - 1);
+    write_round(f, 1, RECORDS, "an older round");
+    write_round(f, 2, RECORDS, value);
+    read_file(f, whole);
+    size_t size = f->redo.offset / RECORDS;
+    for (size_t record = 0; record < RECORDS; record++) {
+        for (size_t bit = 0; bit < (HEADER + 8 + 1 + sizeof value - 1) * 8;
+             bit += bit < 600 ? 1 : 97) {
+            size_t at = record * size + bit / 8;
+            uint8_t byte = whole[at] ^ (uint8_t)(1u << bit % 8);
+            write_file(f, &byte, 1, (long)at);
+            int found = read_round(f, value, &error);
+            write_file(f, &whole[at], 1, (long)at);
+            if (found != (record < 2 ? LS_ECORRUPT : (int)record)) {
+                fail_msg("record %zu, bit %zu: %d", record, bit, found);
+            }
+        }
+    }
+    assert_records(f, value, RECORDS);
+}
+
 static void a_first_block_of_something_else_is_damage(void **state)
 {
     struct fixture *f = *state;
@@ -436,7 +473,7 @@ static void use_with_failing_allocation(void *context, long n)
     }
     struct redo_reader reader;
     if (result == 0) {
-        result = redo_reader_open(&reader, f->directory, &error);
+        result = redo_reader_open(&reader, f->directory, CAPACITY, &error);
         redo_reader_close(&reader);
     }
     assert_true(result == 1 || result == LS_ENOMEM);
@@ -472,14 +509,16 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_damaged_record_is_reported_where_those_behind_it_show_that_it_was_whole, set_up,
             tear_down),
-        cmocka_unit_test_setup_teardown(records_that_end_behind_the_file_are_damage, set_up,
-                                        tear_down),
         cmocka_unit_test_setup_teardown(a_whole_record_of_something_else_is_damage, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_clearing_that_is_cut_short_leaves_the_round_or_none,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_first_block_that_was_lost_is_damage, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_flipped_bit_ends_the_round_or_is_reported, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_flipped_bit_of_what_was_durable_is_damage, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_round_in_a_file_that_is_cut_short_is_damage, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_first_block_of_something_else_is_damage, set_up,
                                         tear_down),

@@ -222,7 +222,7 @@ static void rounds_follow_each_other_and_the_file_stays_small(void **state)
         put(store, txn, number_key(i % 50), "value");
         commit(store, txn);
     }
-    assert_int_equal(redo_reader_open(&reader, f->directory, &error), 1);
+    assert_int_equal(redo_reader_open(&reader, f->directory, REDO_CAPACITY, &error), 1);
     assert_true(reader.round > 2);
     redo_reader_close(&reader);
     store_run(store, false);
