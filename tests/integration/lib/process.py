@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -92,6 +93,20 @@ def wait_until(condition, what, seconds=20):
             raise AssertionError(f"waited {seconds} s in vain: {what}")
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
+
+
+def free_port():
+    """A port for a server that is killed and comes back to it: below those that the system hands
+    out, one of which may be somebody else's by then."""
+    for number in range(20000):
+        port = 10000 + (os.getpid() * 41 + number) % 20000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no port is free")
 
 
 class Build:
