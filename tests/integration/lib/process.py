@@ -81,7 +81,7 @@ class Program:
         self.process.stderr.close()
 
 
-def wait_until(condition, what, seconds=20):
+def wait_until(condition, what, seconds=60):
     """Polls until the condition gives something true, and gives that."""
     deadline = time.monotonic() + seconds
     pause = 0.001
@@ -170,7 +170,7 @@ class Server:
         self.may_end = False
         return self
 
-    def start(self, seconds=30):
+    def start(self, seconds=60):
         """Starts it and waits until it lets clients in."""
         self.spawn()
         wait_until(self._is_ready, "lockstepd to be ready", seconds)
@@ -205,14 +205,14 @@ class Server:
         if by_itself:
             raise AssertionError(f"lockstepd ended with {process.returncode}:\n{self.log()}")
 
-    def stop(self, seconds=20):
+    def stop(self, seconds=60):
         """SIGTERM; it must finish in order."""
         self.may_end = True
         self.process.terminate()
         code = self.process.wait(seconds)
         assert code == 0, f"lockstepd ended with {code} after SIGTERM:\n{self.log()}"
 
-    def ended(self, seconds=20):
+    def ended(self, seconds=60):
         """Its exit code, when it ends by itself."""
         self.may_end = True
         return self.process.wait(seconds)
