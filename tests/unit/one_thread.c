@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* In the place of the system's, for tests that leave the thread sanitizer nothing to find: with
- * -Wl,--wrap=pthread_create. A test that comes to make a thread is to say so, and to run with it. */
+/* In the place of the system's pthread_create, with -Wl,--wrap=pthread_create: for tests that leave
+ * the thread sanitizer nothing to find. One that comes to make a thread is to run under it. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
