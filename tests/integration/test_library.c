@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "library.h"
+#include "port.h"
 
 static const char *kind;
 static const char *server_path;
@@ -25,18 +26,6 @@ bool kind_is(const char *name)
 }
 
 /* ---- the server ---- */
-
-static unsigned free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(0, bind(fd, (struct sockaddr *)&address, size));
-    assert_int_equal(0, getsockname(fd, (struct sockaddr *)&address, &size));
-    close(fd);
-    return ntohs(address.sin_port);
-}
 
 static bool accepts(unsigned port)
 {
@@ -99,6 +88,7 @@ int fixture_open(void **state)
     store_number++;
     if (kind_is("lockstep")) {
         fixture->port = free_port();
+        assert_int_not_equal(0, fixture->port);
         start_server(fixture->port);
         snprintf(fixture->url, sizeof fixture->url, "lockstep://127.0.0.1:%u", fixture->port);
     } else if (kind_is("lmdb")) {

@@ -27,6 +27,7 @@
 #include <cmocka.h>
 
 #include "lockstep.h"
+#include "port.h"
 
 #define NODES       4
 #define POSTS_EACH  250
@@ -42,13 +43,9 @@ static pid_t server;
 
 static void choose_port(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    close(fd);
-    snprintf(listen_on, sizeof listen_on, "127.0.0.1:%d", ntohs(address.sin_port));
+    unsigned port = free_port();
+    assert_int_not_equal(port, 0);
+    snprintf(listen_on, sizeof listen_on, "127.0.0.1:%u", port);
     snprintf(url, sizeof url, "lockstep://%s", listen_on);
 }
 

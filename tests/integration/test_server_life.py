@@ -277,7 +277,7 @@ def a_second_signal_ends_it_at_once(given):
         server.process.send_signal(signal.SIGINT)
         wait_until(lambda: "stopping: SIGINT" in server.log(), "it to stop")
         server.process.send_signal(signal.SIGINT)
-        equal(server.ended(2), 1, "the exit code")
+        equal(server.ended(), 1, "the exit code")
 
 
 def all_is_there_after_a_restart(given):

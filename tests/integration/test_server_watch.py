@@ -341,8 +341,10 @@ def watchers_of_another_server_see_posts_soon(given):
                 equal(reader.reply()[0][0], clock, "what the blocked read got")
                 equal(reader.must("MSG.READ", clock, "COUNT", 1)[0][0], clock, "a read at once")
             print(f"    from a post on one server to its sight on another: at most {longest * 1e3:.1f} ms")
-            poster.must("NODE.JOIN", "host", "TTL", 300)
+            poster.must("NODE.JOIN", "host", "TTL", 60000)
             refused(reader.call("NODE.JOIN", "host"), "INUSE")
+            poster.must("NODE.LEAVE")
+            poster.must("NODE.JOIN", "host", "TTL", 300)
             poster.close()
             wait_until(lambda: reader.must("NODE.GET", "host")[3] == b"down", "the node to go down")
 

@@ -5,10 +5,9 @@ A mutation is a piece of a source file and what stands in its place; the copy th
 when the tests are built. A piece that is not there exactly once any more changes nothing: the build
 goes on, and the run fails and says so.
 
-  mutations.py --list                  the names, one a line
-  mutations.py --file NAME             the source file of a mutation
-  mutations.py --make NAME SOURCE OUT  writes the mutated copy
-  mutations.py --run DIR [NAME...]     runs the mutants in DIR: each must fail, and say why
+  mutations.py --list               the names and the source files, one of each a line
+  mutations.py --make ROOT DIR      writes the mutated copies of the sources in ROOT
+  mutations.py --run DIR [NAME...]  runs the mutants in DIR: each must fail, and say why
 """
 import concurrent.futures
 import os
@@ -319,13 +318,17 @@ def read(path):
         return file.read()
 
 
-def make(name, source, out):
-    _, old, new = MUTATIONS[name]
+def make(root, name, out):
+    """Leaves alone what is there already, so that only what changed is compiled again."""
+    path, old, new = MUTATIONS[name]
+    source = os.path.join(root, path)
     text = read(source)
     if text.count(old) == 1:
         text = text.replace(old, new)
-    with open(out, "w", encoding="utf-8") as file:
-        file.write(f'#line 1 "{source}"\n{text}')
+    text = f'#line 1 "{source}"\n{text}'
+    if not os.path.exists(out) or read(out) != text:
+        with open(out, "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 def run(directory, name):
@@ -351,11 +354,10 @@ def run(directory, name):
 
 def main(arguments):
     if arguments == ["--list"]:
-        print("\n".join(MUTATIONS))
-    elif len(arguments) == 2 and arguments[0] == "--file":
-        print(MUTATIONS[arguments[1]][0])
-    elif len(arguments) == 4 and arguments[0] == "--make":
-        make(*arguments[1:])
+        print("\n".join(f"{name} {path}" for name, (path, _, _) in MUTATIONS.items()))
+    elif len(arguments) == 3 and arguments[0] == "--make":
+        for name in MUTATIONS:
+            make(arguments[1], name, os.path.join(arguments[2], f"mutated_{name}.c"))
     elif len(arguments) >= 2 and arguments[0] == "--run":
         names = arguments[2:] or list(MUTATIONS)
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -8,6 +8,7 @@
 
 #define WRITERS     4
 #define KILLS       40
+#define KILLS_MAX   400 /* as long as none has come in a round */
 #define BETWEEN_MAX 400 /* commits between two kills */
 #define BURST_MAX   60
 #define ALONE_OF    4 /* of so many bursts all but one wait until no other does so */
@@ -115,7 +116,7 @@ static void bursts_of_several_processes_that_are_killed_lose_nothing(void **stat
     unsigned seed = 1;
     unsigned rounds = 0;
     store_close(opened(f->directory));
-    for (unsigned n = 0; n < KILLS; n++) {
+    for (unsigned n = 0; n < KILLS || (rounds == 0 && n < KILLS_MAX); n++) {
         for (unsigned w = 0; w < WRITERS; w++) {
             if (children[w] == 0 && (children[w] = new_child()) == 0) {
                 write_in_bursts(f->directory, w, seed + w, ledger);

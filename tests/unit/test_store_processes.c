@@ -362,7 +362,7 @@ static void a_child_that_was_made_while_a_store_was_opened_holds_up_nobody(void 
     assert_false(forks_while_locked);
     pid_t child = new_child();
     if (child == 0) {
-        alarm(10);
+        alarm(60);
         child_exit(add_in_child(directory, 1, 0));
     }
     assert_int_equal(end_of(child), 0);

@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -80,7 +81,7 @@ class Program:
         self.process.stderr.close()
 
 
-def wait_until(condition, what, seconds=20):
+def wait_until(condition, what, seconds=60):
     """Polls until the condition gives something true, and gives that."""
     deadline = time.monotonic() + seconds
     pause = 0.001
@@ -92,6 +93,20 @@ def wait_until(condition, what, seconds=20):
             raise AssertionError(f"waited {seconds} s in vain: {what}")
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
+
+
+def free_port():
+    """A port for a server that is killed and comes back to it: below those that the system hands
+    out, one of which may be somebody else's by then."""
+    for number in range(20000):
+        port = 10000 + (os.getpid() * 41 + number) % 20000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no port is free")
 
 
 class Build:
@@ -155,7 +170,7 @@ class Server:
         self.may_end = False
         return self
 
-    def start(self, seconds=30):
+    def start(self, seconds=60):
         """Starts it and waits until it lets clients in."""
         self.spawn()
         wait_until(self._is_ready, "lockstepd to be ready", seconds)
@@ -190,14 +205,14 @@ class Server:
         if by_itself:
             raise AssertionError(f"lockstepd ended with {process.returncode}:\n{self.log()}")
 
-    def stop(self, seconds=20):
+    def stop(self, seconds=60):
         """SIGTERM; it must finish in order."""
         self.may_end = True
         self.process.terminate()
         code = self.process.wait(seconds)
         assert code == 0, f"lockstepd ended with {code} after SIGTERM:\n{self.log()}"
 
-    def ended(self, seconds=20):
+    def ended(self, seconds=60):
         """Its exit code, when it ends by itself."""
         self.may_end = True
         return self.process.wait(seconds)
