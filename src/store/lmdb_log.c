@@ -28,6 +28,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -232,6 +233,15 @@ static bool take_pin(struct store_txn *txn)
     return true;
 }
 
+/* Steps that nobody can foresee: what users put, and is left in the log, must not pass for records
+ * of a later round. */
+static uint64_t next_round(struct wake_page *page)
+{
+    uint32_t step = 0;
+    (void)getrandom(&step, sizeof step, GRND_NONBLOCK);
+    return atomic_fetch_add(&page->log_last, UINT64_C(1) + step) + 1 + step;
+}
+
 /* Begins a round with the record of this transaction; the log is empty, and the last commit is
  * flushed. False: no round was begun, or where log->round is set, nobody knows. */
 static bool begin_round(struct store_txn *txn)
@@ -245,7 +255,7 @@ static bool begin_round(struct store_txn *txn)
     if (good) {
         log->pages = 0;
         log->pages_sent = 0;
-        log->round = atomic_fetch_add(&shared(env)->log_last, 1) + 1;
+        log->round = next_round(shared(env));
         atomic_store(&shared(env)->log_round, log->round);
         good = redo_begin(&log->redo, log->round, &log->record, bytes_of(metas, size), NULL) == 0;
     }

@@ -483,7 +483,8 @@ static int judge_torn(const struct redo_reader *reader, const struct header *hea
 }
 
 /* The same of one whose header did not pass. Where the next one is it does not tell; but whatever
- * is wrong with it, its check is either as it was written or what the rest of it gives. */
+ * is wrong with it, its check is either as it was written or what the rest of it gives. What users
+ * put may lie here as well, from older rounds; but they cannot know the number of this one. */
 static int judge_end(const struct redo_reader *reader, const struct header *header,
                      struct ls_error *error)
 {
