@@ -95,6 +95,7 @@ void conn_close(struct conn *conn)
     log_write(LOG_DEBUG, "client %llu is gone", (unsigned long long)conn->id);
     end_all(conn);
     list_remove(&conn->all);
+    list_remove(&conn->unread);
     list_remove(&conn->watching);
     conn->server->conn_count--;
     uv_close(&conn->socket.handle, on_closed);
@@ -528,8 +529,11 @@ static void update_reading(struct conn *conn)
         return;
     }
     conn->reading = want;
+    conn->behind = 0;
+    list_remove(&conn->unread);
     if (!want) {
         uv_read_stop(&conn->socket.stream);
+        list_append(&conn->server->unread, &conn->unread);
     } else if (uv_read_start(&conn->socket.stream, on_alloc, on_read) != 0) {
         conn_close(conn);
     }
@@ -676,6 +680,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         discard(conn, size);
         return;
     }
+    nodes_heard(conn);
     if (buf->base != server->input) {
         conn->in.size += size;
         conn_resume(conn);

@@ -72,6 +72,7 @@ struct conn {
     struct link dirty;    /* has output, or a watch with more to say: in `dirty` or in `late` */
     struct link resume;   /* may run commands again, or waits until it may */
     struct link watching; /* in `watchers`, or in `lingering` */
+    struct link unread;   /* while it is not read from */
 
     struct resp_parser parser;
     struct buf in;
@@ -106,7 +107,7 @@ struct conn {
     struct binding *binding; /* of the last join */
     bool bound;              /* that life goes on, as far as is known */
     uint64_t beat_ms;        /* when presence last heard of it */
-    size_t behind;           /* bytes that had come in and were not run, at the last tick */
+    size_t behind;           /* bytes that had come in and were not read, at the last tick */
     uint64_t linger_end_ms;
     size_t discarded; /* bytes, while lingering */
 

@@ -69,6 +69,7 @@ struct server {
     struct link dirty;
     struct link late; /* by their link `dirty`: watches for which the turn had no time left */
     struct link resume;
+    struct link unread;    /* not read from */
     struct link choked;    /* by their link `resume`: paused until the queue has shrunk */
     struct link holding;   /* likewise: until they, or all together, hold less */
     struct link watchers;  /* by their link `watching` */

@@ -13,60 +13,6 @@
 
 #define NODES 2500
 
-struct client {
-    struct conn *conn; /* the server's */
-    int fd;
-    struct buf replies;
-};
-
-static struct client begin(struct server *server, const char *lines)
-{
-    struct client client = {0};
-    int fds[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-    client.fd = fds[0];
-    client.conn = conn_adopt(server, fds[1]);
-    assert_non_null(client.conn);
-    assert_int_equal(send(client.fd, lines, strlen(lines), MSG_NOSIGNAL), (ssize_t)strlen(lines));
-    return client;
-}
-
-static void turn(struct server *server, struct client *clients, size_t count)
-{
-    uv_run(&server->loop, UV_RUN_NOWAIT);
-    for (size_t i = 0; i < count; i++) {
-        drain(clients[i].fd, &clients[i].replies);
-    }
-}
-
-static void end(struct client *client)
-{
-    close(client->fd);
-    buf_free(&client->replies);
-}
-
-static bool ends_with(const struct client *client, const char *text)
-{
-    size_t size = strlen(text);
-    return client->replies.size >= size &&
-           memcmp(client->replies.data + client->replies.size - size, text, size) == 0;
-}
-
-/* A server on which every host joined one after the other. */
-static struct server *open_with_nodes(void)
-{
-    struct server *server = open_server("127.0.0.1:0");
-    struct buf lines = {0}, replies = {0};
-    for (int i = 0; i < NODES; i++) {
-        assert_int_equal(buf_printf(&lines, "NODE.JOIN n%04d TTL 80000000\r\n", i), 0);
-    }
-    assert_int_equal(buf_append_byte(&lines, 0), 0);
-    talk(server, (const char *)lines.data, 0, &replies);
-    buf_free(&lines);
-    buf_free(&replies);
-    return server;
-}
-
 /* The reply is one array of all nodes in the order of their hosts, and `behind` is behind it. */
 static void assert_all_nodes(const struct buf *replies, const char *behind)
 {
@@ -90,7 +36,7 @@ static void assert_all_nodes(const struct buf *replies, const char *behind)
 static void others_are_served_while_a_long_list_is_made(void **state)
 {
     (void)state;
-    struct server *server = open_with_nodes();
+    struct server *server = open_with_nodes(NODES);
     struct client clients[] = {begin(server, "NODE.LIST\r\nPING\r\n"), begin(server, "PING\r\n")};
     while (clients[1].replies.size == 0) {
         turn(server, clients, 2);
@@ -109,7 +55,7 @@ static void others_are_served_while_a_long_list_is_made(void **state)
 static void a_list_is_of_one_commit_whatever_is_changed_meanwhile(void **state)
 {
     (void)state;
-    struct server *server = open_with_nodes();
+    struct server *server = open_with_nodes(NODES);
     struct buf lines = {0};
     for (int i = 0; i < 200; i++) {
         assert_int_equal(buf_append_text(&lines, "NODE.JOIN a\r\nNODE.LEAVE\r\n"
@@ -142,7 +88,7 @@ static void a_list_is_of_one_commit_whatever_is_changed_meanwhile(void **state)
 static void those_who_sent_their_last_byte_get_their_lists(void **state)
 {
     (void)state;
-    struct server *server = open_with_nodes();
+    struct server *server = open_with_nodes(NODES);
     struct buf replies = {0};
     talk(server, "NODE.LIST\r\n", 0, &replies);
     assert_all_nodes(&replies, "");
@@ -157,7 +103,7 @@ static void those_who_sent_their_last_byte_get_their_lists(void **state)
 static void lists_are_made_in_the_order_in_which_they_were_asked_for(void **state)
 {
     (void)state;
-    struct server *server = open_with_nodes();
+    struct server *server = open_with_nodes(NODES);
     struct client clients[] = {begin(server, "NODE.LIST\r\n"), begin(server, "NODE.LIST\r\n"),
                                begin(server, "NODE.LIST\r\n")};
     while (clients[2].conn->node_list == NULL) {
@@ -186,7 +132,7 @@ static void lists_are_made_in_the_order_in_which_they_were_asked_for(void **stat
 static void who_hangs_up_gets_nothing_and_holds_up_nobody(void **state)
 {
     (void)state;
-    struct server *server = open_with_nodes();
+    struct server *server = open_with_nodes(NODES);
     struct client clients[] = {begin(server, "NODE.LIST\r\n"),
                                begin(server, "NODE.LIST\r\nPING\r\n")};
     while (clients[0].conn->node_list == NULL) {
@@ -207,7 +153,7 @@ static void who_hangs_up_gets_nothing_and_holds_up_nobody(void **state)
 static void a_server_that_stops_refuses_what_is_under_way(void **state)
 {
     (void)state;
-    struct server *server = open_with_nodes();
+    struct server *server = open_with_nodes(NODES);
     struct client client = begin(server, "NODE.LIST\r\n");
     while (client.conn->node_list == NULL) {
         turn(server, &client, 1);
@@ -221,7 +167,7 @@ static void a_server_that_stops_refuses_what_is_under_way(void **state)
 static void each_allocation_of_a_long_list_may_fail(void **state)
 {
     (void)state;
-    struct server *server = open_with_nodes();
+    struct server *server = open_with_nodes(NODES);
     for (long n = 1; converse_without_memory(server, "NODE.LIST\r\nNODE.LIST JSON\r\n", n); n++) {
     }
     close_server(server);
