@@ -12,7 +12,7 @@
 #include "server/answer.h"
 #include "server/command.h"
 #include "server/frames.h"
-#include "server/node_list.h"
+#include "server/listing.h"
 #include "server/server.h"
 #include "server/watch.h"
 
@@ -77,7 +77,7 @@ static void drop_held(struct conn *conn)
 static void end_all(struct conn *conn)
 {
     watch_end_all(conn);
-    node_list_end(conn);
+    listing_end(conn);
     txns_end(conn);
     drop_held(conn);
     shards_end_listening(conn);
@@ -303,7 +303,7 @@ size_t conn_memory(const struct conn *conn)
                     conn->out.capacity + text_memory(conn->name) + text_memory(conn->library) +
                     text_memory(conn->library_version);
     memory += box_watch_memory(conn->box_watch) + object_watch_memory(conn->object_watch) +
-              read_memory(conn->read_wait) + node_list_memory(conn->node_list);
+              read_memory(conn->read_wait) + listing_memory(conn->listing);
     if (conn->writing != NULL) {
         memory += write_memory(conn->writing);
     }

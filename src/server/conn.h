@@ -29,7 +29,7 @@
 struct box_watch;
 struct command;
 struct frames_block;
-struct node_list;
+struct listing;
 struct object_watch;
 struct pending;
 struct read_wait;
@@ -40,7 +40,7 @@ enum pause {
     PAUSE_ANSWERS = 1, /* it waits for writes before it */
     PAUSE_OUTPUT = 2,  /* the client does not read its replies */
     PAUSE_QUEUE = 4,   /* too much waits for the store */
-    PAUSE_READ = 8,    /* an MSG.READ, a NODE.LIST or a first snapshot is under way */
+    PAUSE_READ = 8,    /* an MSG.READ, a listing or a first snapshot is under way */
     PAUSE_HELD = 16    /* too much of its own is held up by a transaction */
 };
 
@@ -103,7 +103,7 @@ struct conn {
     struct link txns;    /* the transactions that it began */
     struct link listens; /* the executors of shards that it listens as */
     struct read_wait *read_wait;
-    struct node_list *node_list;
+    struct listing *listing;
     struct binding *binding; /* of the last join */
     bool bound;              /* that life goes on, as far as is known */
     uint64_t beat_ms;        /* when presence last heard of it */

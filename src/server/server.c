@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "server/listen.h"
-#include "server/node_list.h"
+#include "server/listing.h"
 #include "server/notify.h"
 #include "server/retain.h"
 #include "server/watch.h"
@@ -192,7 +192,7 @@ static void turn(struct server *server)
     if (changed || server->reads_more) {
         server->reads_more = reads_go_on(server, changed);
     }
-    server->lists_more = node_lists_go_on(server);
+    server->listings_more = listings_go_on(server);
     if (server->nodes.looking) {
         tick_nodes(server);
     }
@@ -212,7 +212,7 @@ static void turn(struct server *server)
     if (server->stopping) {
         try_to_end(server);
     }
-    if (server->reads_more || server->lists_more || server->nodes.looking ||
+    if (server->reads_more || server->listings_more || server->nodes.looking ||
         !list_empty(&server->dirty) || !list_empty(&server->late) || !list_empty(&server->resume)) {
         uv_idle_start(&server->idle, on_idle);
     } else {
@@ -362,7 +362,7 @@ void server_stop(struct server *server, const char *why)
     struct ls_error error;
     error_code(&error, LS_ESHUTDOWN);
     reads_refuse(server, &error);
-    node_lists_refuse(server, &error);
+    listings_refuse(server, &error);
     nodes_stop(server);
     LIST_EACH(at, after, &server->conns)
     {
@@ -422,7 +422,7 @@ static void init_handles(struct server *server)
                                   &server->late,       &server->resume,         &server->unread,
                                   &server->choked,     &server->holding,        &server->watchers,
                                   &server->read_waits, &server->snapshot_waits, &server->lingering,
-                                  &server->node_lists};
+                                  &server->listings};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         list_init(lists[i]);
     }
