@@ -141,9 +141,28 @@ static void discard(struct conn *conn, size_t size)
     }
 }
 
+/* Whether reading would fail. One whose client has only sent its last byte is not broken: it may
+ * have sent commands that are to be run, and wait for their replies. */
+static bool is_broken(const struct conn *conn)
+{
+    uv_os_fd_t fd;
+    if (uv_fileno(&conn->socket.handle, &fd) != 0) {
+        return false;
+    }
+    struct pollfd broken = {.fd = fd};
+    return poll(&broken, 1, 0) > 0 && (broken.revents & POLLERR) != 0;
+}
+
 void conns_tick(struct server *server)
 {
     uint64_t now_ms = server_now_ms(server);
+    LIST_EACH(at, after, &server->unread)
+    {
+        struct conn *conn = LINK_OWNER(at, struct conn, unread);
+        if (is_broken(conn)) {
+            conn_close(conn);
+        }
+    }
     LIST_EACH(at, after, &server->lingering)
     {
         struct conn *conn = LINK_OWNER(at, struct conn, watching);

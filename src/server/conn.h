@@ -168,7 +168,8 @@ void conn_close(struct conn *conn);
 /* Closes it once the client has every reply, and has ended its side or sent on for long enough. */
 void conn_close_after_output(struct conn *conn);
 
-/* Once a second: closes those that have lingered long enough. */
+/* Once a second: closes those that have lingered long enough, and those that broke off while they
+ * were not read from. */
 void conns_tick(struct server *server);
 
 /* Hands buffers of one block to the socket; what it does not take follows by itself. Takes over one
