@@ -62,7 +62,7 @@ static void note_ending(void *context, const struct node *node)
 /* Looks at the presence, and says when to look again. */
 static uint64_t look(struct embedded *e, uint64_t now_ms, struct due *due)
 {
-    struct presence_calls calls = {note_renewal, note_ending, due};
+    struct presence_calls calls = {note_renewal, note_ending, NULL, due};
     struct reading reading;
     struct ls_error error;
     if (reading_begin(&reading, e->store, &error) != 0) {

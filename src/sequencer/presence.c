@@ -19,10 +19,13 @@
 #define TICK_MAX_MS 1000
 #define TICK_MIN_MS 100 /* less only where a ttl is that short */
 
+/* Of many nodes, a look rests for a millisecond for each so many, where no ttl is too short. */
+#define LOOKED_A_MS 100
+
 struct entry {
     struct entry *next; /* in its bucket */
     uint64_t hash;
-    uint64_t round; /* of the last tick that saw the host in the store */
+    uint64_t round; /* of the last look that saw the host in the store, or in which it was bound */
 
     bool bound;
     struct binding binding; /* its host is the entry's, bound or not */
@@ -42,6 +45,12 @@ struct presence {
     size_t count;
     uint64_t round;
     uint64_t seed;
+
+    /* The look that is under way. */
+    struct node_cursor cursor;
+    size_t looked;
+    uint64_t wait_ms;
+    uint64_t ttl_min_ms;
 };
 
 int presence_open(struct presence **out, uint64_t seed)
@@ -145,6 +154,7 @@ int presence_bind(struct presence *presence, const struct binding *binding, uint
     if (entry == NULL) {
         return LS_ENOMEM;
     }
+    entry->round = presence->round;
     entry->bound = true;
     entry->binding = *binding;
     entry->ttl_ms = ttl_ms;
@@ -213,7 +223,8 @@ static uint64_t look_at_bound(struct entry *entry, const struct node *node, uint
         calls->renew(calls->context, &entry->binding);
         to_renewal = part_ms;
     }
-    return least(to_end, to_renewal);
+    /* Where there is time, the next look is soon enough. */
+    return part_ms >= 2 * TICK_MAX_MS ? to_end : least(to_end, to_renewal);
 }
 
 /* A life that is bound elsewhere: only what changes in its record tells. */
@@ -233,14 +244,32 @@ static uint64_t look_at_seen(struct entry *entry, const struct node *node, uint6
     return to_end;
 }
 
+/* One node that the store shows. Gives the time until it needs a look again. Where the bound life
+ * is the later one, it began after the reading did. */
+static uint64_t look_at(struct entry *entry, const struct node *node, uint64_t now_ms,
+                        const struct presence_calls *calls)
+{
+    if (entry->bound && entry->binding.joined == node->joined) {
+        return look_at_bound(entry, node, now_ms, calls);
+    }
+    if (entry->bound && entry->binding.joined < node->joined && calls->over != NULL) {
+        calls->over(calls->context, &entry->binding);
+    }
+    return look_at_seen(entry, node, now_ms, calls);
+}
+
 /* Forgets the hosts that are gone from the store and not bound here. */
-static void sweep(struct presence *presence)
+static void sweep(struct presence *presence, const struct presence_calls *calls)
 {
     for (size_t i = 0; i < presence->bucket_count; i++) {
         struct entry **link = &presence->buckets[i];
         while (*link != NULL) {
             struct entry *entry = *link;
-            if (entry->bound || entry->round == presence->round) {
+            bool seen = entry->round == presence->round;
+            if (!seen && entry->bound && calls->over != NULL) {
+                calls->over(calls->context, &entry->binding);
+            }
+            if (seen || entry->bound) {
                 link = &entry->next;
             } else {
                 *link = entry->next;
@@ -251,37 +280,76 @@ static void sweep(struct presence *presence)
     }
 }
 
+int presence_begin(struct presence *presence, struct reading *reading, struct ls_error *error)
+{
+    int rc = nodes_open(&presence->cursor, reading, NODES_LIVE, error);
+    if (rc == 0) {
+        presence->round++;
+        presence->looked = 0;
+        presence->wait_ms = TICK_MAX_MS;
+        presence->ttl_min_ms = UINT64_MAX;
+    }
+    return rc;
+}
+
+void presence_break_off(struct presence *presence)
+{
+    nodes_end(&presence->cursor);
+}
+
+/* Looks at the next node: 1, 0 at the end, or an error. */
+static int look(struct presence *presence, uint64_t now_ms, const struct presence_calls *calls,
+                struct ls_error *error)
+{
+    struct node node;
+    int rc = nodes_next(&presence->cursor, &node, error);
+    if (rc <= 0) {
+        return rc;
+    }
+    struct entry *entry = find_or_add(presence, node.host);
+    if (entry == NULL) {
+        return error_code(error, LS_ENOMEM);
+    }
+    entry->round = presence->round;
+    presence->looked++;
+    presence->wait_ms = least(presence->wait_ms, look_at(entry, &node, now_ms, calls));
+    presence->ttl_min_ms = least(presence->ttl_min_ms, node.ttl_ms);
+    return 1;
+}
+
+/* When to look again. */
+static int64_t wait(const struct presence *presence)
+{
+    uint64_t rest_ms = presence->looked / LOOKED_A_MS;
+    uint64_t floor_ms = least(rest_ms > TICK_MIN_MS ? rest_ms : TICK_MIN_MS,
+                              presence->ttl_min_ms / (2 * RENEW_PART));
+    uint64_t wait_ms = presence->wait_ms > floor_ms ? presence->wait_ms : floor_ms;
+    return wait_ms == 0 ? 1 : (int64_t)wait_ms;
+}
+
+int64_t presence_go_on(struct presence *presence, size_t count, uint64_t now_ms,
+                       const struct presence_calls *calls, struct ls_error *error)
+{
+    int rc = 1;
+    for (size_t i = 0; i < count && rc > 0; i++) {
+        rc = look(presence, now_ms, calls, error);
+    }
+    if (rc > 0) {
+        return 0;
+    }
+    nodes_end(&presence->cursor);
+    if (rc < 0) {
+        return rc;
+    }
+    if (presence->looked < presence->count) {
+        sweep(presence, calls);
+    }
+    return wait(presence);
+}
+
 int64_t presence_tick(struct presence *presence, struct reading *reading, uint64_t now_ms,
                       const struct presence_calls *calls, struct ls_error *error)
 {
-    struct node_cursor cursor;
-    int result = nodes_open(&cursor, reading, NODES_LIVE, error);
-    if (result != 0) {
-        return result;
-    }
-    presence->round++;
-    uint64_t wait_ms = TICK_MAX_MS, floor_ms = TICK_MIN_MS;
-    struct node node;
-    while ((result = nodes_next(&cursor, &node, error)) > 0) {
-        struct entry *entry = find_or_add(presence, node.host);
-        if (entry == NULL) {
-            result = error_code(error, LS_ENOMEM);
-            break;
-        }
-        entry->round = presence->round;
-        bool ours = entry->bound && entry->binding.joined == node.joined;
-        uint64_t wanted_ms = ours ? look_at_bound(entry, &node, now_ms, calls)
-                                  : look_at_seen(entry, &node, now_ms, calls);
-        wait_ms = least(wait_ms, wanted_ms);
-        floor_ms = least(floor_ms, node.ttl_ms / (2 * RENEW_PART));
-    }
-    nodes_end(&cursor);
-    if (result < 0) {
-        return result;
-    }
-    sweep(presence);
-    if (wait_ms < floor_ms) {
-        wait_ms = floor_ms;
-    }
-    return wait_ms == 0 ? 1 : (int64_t)wait_ms;
+    int rc = presence_begin(presence, reading, error);
+    return rc != 0 ? rc : presence_go_on(presence, SIZE_MAX, now_ms, calls, error);
 }

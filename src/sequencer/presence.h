@@ -34,15 +34,27 @@ bool presence_holds_other(const struct presence *presence, ls_bytes host, const 
 /* A bound node showed life. O(1), no write. */
 void presence_beat(struct presence *presence, const struct binding *binding, uint64_t now_ms);
 
-/* Reads the nodes and tells what is to be done now: calls `renew` for each bound node whose beat
- * should be written, and `expire` for each node to be given up. Returns the milliseconds until it
- * wants to be called again (at most 1000), or a negative code. */
+/* What a look finds: `renew` is called for each bound node whose beat should be written, `expire`
+ * for each node to be given up, and `over`, which may be NULL, for each bound node whose life the
+ * store shows to be over; it may unbind it. */
 struct presence_calls {
     void (*renew)(void *context, const struct binding *binding);
     void (*expire)(void *context, const struct node *node);
+    void (*over)(void *context, const struct binding *binding);
     void *context;
 };
+
+/* Looks at all nodes that are live, and tells what is to be done now. Returns the milliseconds
+ * until it wants to be called again (at most 1000), or a negative code. */
 int64_t presence_tick(struct presence *presence, struct reading *reading, uint64_t now_ms,
                       const struct presence_calls *calls, struct ls_error *error);
+
+/* The same look in pieces, between which anything may be bound, unbound and beat. Begin: 0 or an
+ * error; the reading must stay until the look is over. Go on looks at so many nodes more: 0 where
+ * some may be left, else as presence_tick, and the look is over. One look at a time. */
+int presence_begin(struct presence *presence, struct reading *reading, struct ls_error *error);
+int64_t presence_go_on(struct presence *presence, size_t count, uint64_t now_ms,
+                       const struct presence_calls *calls, struct ls_error *error);
+void presence_break_off(struct presence *presence);
 
 #endif

@@ -12,7 +12,6 @@
 
 #define NAME_SIZE_MAX 32
 #define INDEX_SIZE    256 /* a power of two, at least twice the number of commands */
-#define BEAT_EVERY_MS 50
 
 static uint8_t index_slots[INDEX_SIZE]; /* place in the table plus one; 0: empty */
 static uint8_t index_sizes[INDEX_SIZE]; /* of the names */
@@ -109,15 +108,6 @@ static int admit(const struct conn *conn, const struct command *command, size_t 
     return 0;
 }
 
-static void beat(struct conn *conn)
-{
-    uint64_t now = server_now_ms(conn->server);
-    if (conn->bound && now - conn->beat_ms >= BEAT_EVERY_MS) {
-        conn->beat_ms = now;
-        nodes_beat(&conn->server->nodes, conn, now);
-    }
-}
-
 /* Most commands are like the one before. */
 static const struct command *find_for(const struct conn *conn, ls_bytes name)
 {
@@ -158,7 +148,7 @@ bool command_run(struct conn *conn, size_t argc, const ls_bytes *argv)
     server->stats.commands++;
     conn->commands++;
     conn->last = command;
-    beat(conn);
+    nodes_heard(conn);
     return true;
 }
 

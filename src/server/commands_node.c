@@ -6,7 +6,7 @@
 #include "codec/uuid.h"
 #include "server/encode.h"
 #include "server/handlers.h"
-#include "server/node_list.h"
+#include "server/listing.h"
 
 #define TTL_MIN_MS 100
 #define TTL_MAX_MS 86400000
@@ -272,5 +272,6 @@ int command_node_list(struct call *call)
     if (at < call->argc) {
         return arg_refuse(call->error, call->argv[at], "STATE with a state, or JSON");
     }
-    return node_list_begin(call->conn, state, json, call->error);
+    const struct listing_order order = {.state = state, .json = json};
+    return listing_begin(call->conn, &order, call->error);
 }

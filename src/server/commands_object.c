@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The commands of objects. */
 #include "codec/key.h"
-#include "resp/writer.h"
 #include "server/handlers.h"
+#include "server/listing.h"
 #include "server/watch.h"
 
 #define COUNT_STANDARD 100
@@ -245,73 +245,23 @@ int command_obj_get(struct call *call)
     return rc;
 }
 
-struct scan {
-    ls_bytes prefix;
-    ls_bytes after;
-    uint64_t count;
-};
-
-static int parse_scan(struct call *call, struct scan *scan)
+int command_obj_scan(struct call *call)
 {
-    *scan = (struct scan){.prefix = call->argv[1], .count = COUNT_STANDARD};
+    struct listing_order order = {.objects = true,
+                                  .prefix = call->argv[1],
+                                  .count_max = COUNT_STANDARD,
+                                  .size_max = SCAN_SIZE_MAX};
     int rc = 0;
     for (size_t at = 2; rc == 0 && at < call->argc; at += 2) {
         if (at + 1 < call->argc && arg_is(call->argv[at], "AFTER")) {
-            scan->after = call->argv[at + 1];
+            order.after = call->argv[at + 1];
         } else if (at + 1 < call->argc && arg_is(call->argv[at], "COUNT")) {
-            rc = arg_number(call->argv[at + 1], "COUNT", &scan->count, call->error);
+            rc = arg_number(call->argv[at + 1], "COUNT", &order.count_max, call->error);
         } else {
             rc = arg_refuse(call->error, call->argv[at], "AFTER key or COUNT n");
         }
     }
-    return rc;
-}
-
-static int encode_object(struct buf *out, int proto, ls_bytes key, const struct object *object)
-{
-    int rc = resp_array(out, 4);
-    rc = rc != 0 ? rc : resp_bulk(out, key);
-    rc = rc != 0 ? rc : resp_bulk(out, object->value);
-    rc = rc != 0 ? rc : resp_clock(out, proto, object->created);
-    return rc != 0 ? rc : resp_clock(out, proto, object->modified);
-}
-
-int command_obj_scan(struct call *call)
-{
-    struct scan scan;
-    struct object_cursor cursor;
-    int rc = parse_scan(call, &scan);
-    struct reading *reading = rc == 0 ? reads_get(&call->server->reads, call->error) : NULL;
-    if (reading == NULL) {
-        return call->error->code;
-    }
-    rc = objects_open(&cursor, reading, scan.prefix, scan.after, call->error);
-    if (rc != 0) {
-        return rc;
-    }
-    struct buf *scratch = server_scratch(call->server);
-    uint64_t found = 0;
-    rc = 0;
-    while (found < scan.count && scratch->size < SCAN_SIZE_MAX) {
-        ls_bytes key;
-        struct object object;
-        rc = objects_next(&cursor, &key, &object, call->error);
-        if (rc <= 0) {
-            break;
-        }
-        rc = encode_object(scratch, call->conn->proto, key, &object);
-        if (rc != 0) {
-            error_code(call->error, rc);
-            break;
-        }
-        found++;
-    }
-    objects_end(&cursor);
-    if (rc == 0) {
-        answer_array(call->conn, found);
-        answer_raw(call->conn, buf_bytes(scratch));
-    }
-    return rc;
+    return rc != 0 ? rc : listing_begin(call->conn, &order, call->error);
 }
 
 int command_obj_watch(struct call *call)

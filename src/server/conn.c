@@ -12,7 +12,7 @@
 #include "server/answer.h"
 #include "server/command.h"
 #include "server/frames.h"
-#include "server/node_list.h"
+#include "server/listing.h"
 #include "server/server.h"
 #include "server/watch.h"
 
@@ -77,7 +77,7 @@ static void drop_held(struct conn *conn)
 static void end_all(struct conn *conn)
 {
     watch_end_all(conn);
-    node_list_end(conn);
+    listing_end(conn);
     txns_end(conn);
     drop_held(conn);
     shards_end_listening(conn);
@@ -95,6 +95,7 @@ void conn_close(struct conn *conn)
     log_write(LOG_DEBUG, "client %llu is gone", (unsigned long long)conn->id);
     end_all(conn);
     list_remove(&conn->all);
+    list_remove(&conn->unread);
     list_remove(&conn->watching);
     conn->server->conn_count--;
     uv_close(&conn->socket.handle, on_closed);
@@ -140,9 +141,28 @@ static void discard(struct conn *conn, size_t size)
     }
 }
 
+/* Whether reading would fail. One whose client has only sent its last byte is not broken: it may
+ * have sent commands that are to be run, and wait for their replies. */
+static bool is_broken(const struct conn *conn)
+{
+    uv_os_fd_t fd;
+    if (uv_fileno(&conn->socket.handle, &fd) != 0) {
+        return false;
+    }
+    struct pollfd broken = {.fd = fd};
+    return poll(&broken, 1, 0) > 0 && (broken.revents & POLLERR) != 0;
+}
+
 void conns_tick(struct server *server)
 {
     uint64_t now_ms = server_now_ms(server);
+    LIST_EACH(at, after, &server->unread)
+    {
+        struct conn *conn = LINK_OWNER(at, struct conn, unread);
+        if (is_broken(conn)) {
+            conn_close(conn);
+        }
+    }
     LIST_EACH(at, after, &server->lingering)
     {
         struct conn *conn = LINK_OWNER(at, struct conn, watching);
@@ -302,7 +322,7 @@ size_t conn_memory(const struct conn *conn)
                     conn->out.capacity + text_memory(conn->name) + text_memory(conn->library) +
                     text_memory(conn->library_version);
     memory += box_watch_memory(conn->box_watch) + object_watch_memory(conn->object_watch) +
-              read_memory(conn->read_wait) + node_list_memory(conn->node_list);
+              read_memory(conn->read_wait) + listing_memory(conn->listing);
     if (conn->writing != NULL) {
         memory += write_memory(conn->writing);
     }
@@ -528,8 +548,11 @@ static void update_reading(struct conn *conn)
         return;
     }
     conn->reading = want;
+    conn->behind = 0;
+    list_remove(&conn->unread);
     if (!want) {
         uv_read_stop(&conn->socket.stream);
+        list_append(&conn->server->unread, &conn->unread);
     } else if (uv_read_start(&conn->socket.stream, on_alloc, on_read) != 0) {
         conn_close(conn);
     }
@@ -676,6 +699,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         discard(conn, size);
         return;
     }
+    nodes_heard(conn);
     if (buf->base != server->input) {
         conn->in.size += size;
         conn_resume(conn);

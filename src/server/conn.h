@@ -29,7 +29,7 @@
 struct box_watch;
 struct command;
 struct frames_block;
-struct node_list;
+struct listing;
 struct object_watch;
 struct pending;
 struct read_wait;
@@ -40,7 +40,7 @@ enum pause {
     PAUSE_ANSWERS = 1, /* it waits for writes before it */
     PAUSE_OUTPUT = 2,  /* the client does not read its replies */
     PAUSE_QUEUE = 4,   /* too much waits for the store */
-    PAUSE_READ = 8,    /* an MSG.READ, a NODE.LIST or a first snapshot is under way */
+    PAUSE_READ = 8,    /* an MSG.READ, a listing or a first snapshot is under way */
     PAUSE_HELD = 16    /* too much of its own is held up by a transaction */
 };
 
@@ -72,6 +72,7 @@ struct conn {
     struct link dirty;    /* has output, or a watch with more to say: in `dirty` or in `late` */
     struct link resume;   /* may run commands again, or waits until it may */
     struct link watching; /* in `watchers`, or in `lingering` */
+    struct link unread;   /* while it is not read from */
 
     struct resp_parser parser;
     struct buf in;
@@ -102,11 +103,11 @@ struct conn {
     struct link txns;    /* the transactions that it began */
     struct link listens; /* the executors of shards that it listens as */
     struct read_wait *read_wait;
-    struct node_list *node_list;
+    struct listing *listing;
     struct binding *binding; /* of the last join */
     bool bound;              /* that life goes on, as far as is known */
     uint64_t beat_ms;        /* when presence last heard of it */
-    size_t behind;           /* bytes that had come in and were not run, at the last tick */
+    size_t behind;           /* bytes that had come in and were not read, at the last tick */
     uint64_t linger_end_ms;
     size_t discarded; /* bytes, while lingering */
 
@@ -167,7 +168,8 @@ void conn_close(struct conn *conn);
 /* Closes it once the client has every reply, and has ended its side or sent on for long enough. */
 void conn_close_after_output(struct conn *conn);
 
-/* Once a second: closes those that have lingered long enough. */
+/* Once a second: closes those that have lingered long enough, and those that broke off while they
+ * were not read from. */
 void conns_tick(struct server *server);
 
 /* Hands buffers of one block to the socket; what it does not take follows by itself. Takes over one

@@ -122,6 +122,15 @@ int encode_node(struct buf *out, int proto, bool json, const struct node *node)
     return rc != 0 ? rc : encode_meta(out, proto, json, node->meta);
 }
 
+int encode_object(struct buf *out, int proto, ls_bytes key, const struct object *object)
+{
+    int rc = resp_array(out, 4);
+    rc = rc != 0 ? rc : resp_bulk(out, key);
+    rc = rc != 0 ? rc : resp_bulk(out, object->value);
+    rc = rc != 0 ? rc : resp_clock(out, proto, object->created);
+    return rc != 0 ? rc : resp_clock(out, proto, object->modified);
+}
+
 int encode_object_push(struct buf *out, int proto, ls_bytes key, const struct object *object)
 {
     int rc = resp_push(out, proto, 5);

@@ -15,6 +15,9 @@ int encode_message(struct buf *out, int proto, bool json, bool as_push,
 /* A node as an array of 8. */
 int encode_node(struct buf *out, int proto, bool json, const struct node *node);
 
+/* An object as an array of 4. */
+int encode_object(struct buf *out, int proto, ls_bytes key, const struct object *object);
+
 /* The push `object` with key, value, created, modified; and `deleted` with key, clock. */
 int encode_object_push(struct buf *out, int proto, ls_bytes key, const struct object *object);
 int encode_deleted_push(struct buf *out, int proto, ls_bytes key, uint64_t clock);

@@ -9,7 +9,9 @@
 #include "base/log.h"
 #include "server/server.h"
 
-#define TICK_AGAIN_MS 1000 /* after a failure */
+#define BEAT_EVERY_MS 50
+#define LOOK_AGAIN_MS 1000 /* after a failure */
+#define LOOK_MAX      1000 /* nodes, in one go */
 
 int nodes_init(struct nodes *nodes, uint64_t seed)
 {
@@ -54,6 +56,15 @@ int nodes_bind(struct nodes *nodes, struct conn *conn, const struct binding *bin
     conn->bound = true;
     conn->beat_ms = now_ms;
     return 0;
+}
+
+void nodes_heard(struct conn *conn)
+{
+    uint64_t now_ms = server_now_ms(conn->server);
+    if (conn->bound && now_ms - conn->beat_ms >= BEAT_EVERY_MS) {
+        conn->beat_ms = now_ms;
+        nodes_beat(&conn->server->nodes, conn, now_ms);
+    }
 }
 
 void nodes_unbind(struct nodes *nodes, struct conn *conn)
@@ -162,49 +173,93 @@ static void expire(void *context, const struct node *node)
     }
 }
 
-/* What a node sends behind a command that is not answered yet is run later, and not even read, but
- * it is a sign of life. */
-static void hear(struct nodes *nodes, struct conn *conn, uint64_t now_ms)
+/* The life is over, which ends nothing else of the connection. */
+static void over(void *context, const struct binding *binding)
+{
+    struct server *server = context;
+    struct relay_member *member = relay_find(&server->nodes.star, binding_host(binding));
+    struct conn *conn = member == NULL ? NULL : member->who;
+    if (conn != NULL && conn->binding->joined == binding->joined) {
+        nodes_unbind(&server->nodes, conn);
+    }
+}
+
+/* What a node sends while it is not read from is a sign of life too. */
+static void hear(struct conn *conn)
 {
     uv_os_fd_t fd;
     int unread = 0;
-    size_t behind = conn->in.size - conn->in_start;
-    if (conn->pause != 0 && uv_fileno(&conn->socket.handle, &fd) == 0 &&
-        ioctl(fd, FIONREAD, &unread) == 0) {
-        behind += (size_t)unread;
+    if (!conn->bound || uv_fileno(&conn->socket.handle, &fd) != 0 ||
+        ioctl(fd, FIONREAD, &unread) != 0) {
+        return;
     }
-    if (behind > conn->behind) {
-        nodes_beat(nodes, conn, now_ms);
+    if ((size_t)unread > conn->behind) {
+        nodes_beat(&conn->server->nodes, conn, server_now_ms(conn->server));
     }
-    conn->behind = behind;
+    conn->behind = (size_t)unread;
+}
+
+static void stop_looking(struct nodes *nodes)
+{
+    nodes->looking = false;
+    reading_end(&nodes->reading);
+}
+
+/* Looks at some more: 0 where some are left, else the milliseconds until the next look. */
+static uint64_t look(struct server *server)
+{
+    struct nodes *nodes = &server->nodes;
+    const struct presence_calls calls = {renew, expire, over, server};
+    struct ls_error error;
+    int64_t wait_ms =
+        presence_go_on(nodes->presence, LOOK_MAX, server_now_ms(server), &calls, &error);
+    if (wait_ms != 0) {
+        stop_looking(nodes);
+    }
+    if (wait_ms < 0) {
+        log_write(LOG_ERROR, "cannot look after the nodes: %s", error.text);
+        return LOOK_AGAIN_MS;
+    }
+    return (uint64_t)wait_ms;
+}
+
+static int begin(struct server *server, struct ls_error *error)
+{
+    struct nodes *nodes = &server->nodes;
+    int rc = reading_begin(&nodes->reading, server->store, error);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = presence_begin(nodes->presence, &nodes->reading, error);
+    if (rc != 0) {
+        reading_end(&nodes->reading);
+        return rc;
+    }
+    nodes->looking = true;
+    return 0;
 }
 
 uint64_t nodes_tick(struct server *server)
 {
-    struct nodes *nodes = &server->nodes;
     struct ls_error error;
-    for (size_t i = 0; i < nodes->star.count; i++) {
-        hear(nodes, nodes->star.members[i].who, server_now_ms(server));
+    if (server->nodes.looking) {
+        return look(server);
     }
-    struct reading *reading = reads_get(&server->reads, &error);
-    int64_t due_ms = reading == NULL ? error.code : 0;
-    if (due_ms == 0) {
-        const struct presence_calls calls = {renew, expire, server};
-        due_ms = presence_tick(nodes->presence, reading, server_now_ms(server), &calls, &error);
+    LIST_EACH(at, after, &server->unread)
+    {
+        hear(LINK_OWNER(at, struct conn, unread));
     }
-    int64_t rc = due_ms;
-    /* Backwards: unbinding takes the member out. */
-    for (size_t i = nodes->star.count; rc >= 0 && i > 0; i--) {
-        struct conn *conn = nodes->star.members[i - 1].who;
-        int goes_on = life_goes_on(reading, conn->binding, &error);
-        if (goes_on == 0) {
-            nodes_unbind(nodes, conn);
-        }
-        rc = goes_on < 0 ? goes_on : 0;
-    }
-    if (rc < 0) {
+    if (begin(server, &error) != 0) {
         log_write(LOG_ERROR, "cannot look after the nodes: %s", error.text);
-        return TICK_AGAIN_MS;
+        return LOOK_AGAIN_MS;
     }
-    return (uint64_t)due_ms;
+    return look(server);
+}
+
+void nodes_stop(struct server *server)
+{
+    if (server->nodes.looking) {
+        presence_break_off(server->nodes.presence);
+        stop_looking(&server->nodes);
+    }
 }

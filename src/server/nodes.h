@@ -15,6 +15,8 @@ struct nodes {
     struct relay_star star;    /* bound connections by host */
     struct relay_star joining; /* connections whose join is under way, by the host they want */
     uint64_t epoch;            /* of this process; 0: not known yet */
+    bool looking;              /* after all nodes, over some turns, in `reading` */
+    struct reading reading;
 };
 
 /* `seed`: a secret number. 0 or LS_ENOMEM. */
@@ -40,8 +42,13 @@ static inline void nodes_beat(struct nodes *nodes, struct conn *conn, uint64_t n
 /* Whether the connection's life goes on, looked up in the store: 0, LS_ENOTJOINED, or an error. */
 int nodes_verify(struct server *server, struct conn *conn, struct ls_error *error);
 
-/* Once in a while: renews beats, gives up nodes that are late, unbinds those whose lives ended.
- * Returns the milliseconds until it wants to be called again. */
+/* Something came from the connection: a beat, where it is bound. */
+void nodes_heard(struct conn *conn);
+
+/* Looks after all nodes: renews beats, gives up those that are late, unbinds those whose lives
+ * ended. Many are looked at over several turns: 0 says that it is to be called in the next one,
+ * else it is the milliseconds until it wants to be called again. */
 uint64_t nodes_tick(struct server *server);
+void nodes_stop(struct server *server);
 
 #endif

@@ -10,11 +10,12 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "server/listen.h"
-#include "server/node_list.h"
+#include "server/listing.h"
 #include "server/notify.h"
 #include "server/retain.h"
 #include "server/watch.h"
 
+#define TICK_MS        1000               /* at the latest */
 #define QUIT_MS        5000               /* how long replies may take to leave when stopping */
 #define ROUND_SHORT_NS UINT64_C(500000)   /* a round of the watches that needs no rest */
 #define REST_MAX_NS    UINT64_C(10000000) /* the longest rest after one */
@@ -163,6 +164,16 @@ static void wake_watches(struct server *server)
     }
 }
 
+static void on_tick(uv_timer_t *timer);
+
+/* Looks after the nodes, or goes on with that, and sets the timer to when that is to be again. */
+static void tick_nodes(struct server *server)
+{
+    uint64_t due_ms = nodes_tick(server);
+    bool soon = due_ms > 0 && due_ms < TICK_MS;
+    uv_timer_start(&server->tick, on_tick, soon ? due_ms : TICK_MS, 0);
+}
+
 static void try_to_end(struct server *server);
 
 static void on_idle(uv_idle_t *idle)
@@ -181,7 +192,10 @@ static void turn(struct server *server)
     if (changed || server->reads_more) {
         server->reads_more = reads_go_on(server, changed);
     }
-    server->lists_more = node_lists_go_on(server);
+    server->listings_more = listings_go_on(server);
+    if (server->nodes.looking) {
+        tick_nodes(server);
+    }
     server->watches_due = server->watches_due || changed;
     if (server->watches_due && list_empty(&server->late)) {
         wake_watches(server);
@@ -198,8 +212,8 @@ static void turn(struct server *server)
     if (server->stopping) {
         try_to_end(server);
     }
-    if (server->reads_more || server->lists_more || !list_empty(&server->dirty) ||
-        !list_empty(&server->late) || !list_empty(&server->resume)) {
+    if (server->reads_more || server->listings_more || server->nodes.looking ||
+        !list_empty(&server->dirty) || !list_empty(&server->late) || !list_empty(&server->resume)) {
         uv_idle_start(&server->idle, on_idle);
     } else {
         uv_idle_stop(&server->idle);
@@ -258,9 +272,9 @@ static void on_check(uv_check_t *check)
 static void on_tick(uv_timer_t *timer)
 {
     struct server *server = timer->loop->data;
-    uint64_t due_ms = nodes_tick(server);
+    tick_nodes(server);
     listen_tick(server);
-    if (server_now_ms(server) - server->ticked_ms >= 1000) {
+    if (server_now_ms(server) - server->ticked_ms >= TICK_MS) {
         server->ticked_ms = server_now_ms(server);
         conns_tick(server);
         reads_tick(server);
@@ -273,7 +287,6 @@ static void on_tick(uv_timer_t *timer)
             frames_free(server->frames);
         }
     }
-    uv_timer_start(timer, on_tick, due_ms < 1000 ? due_ms : 1000, 0);
 }
 
 /* ---- stopping ---- */
@@ -349,7 +362,8 @@ void server_stop(struct server *server, const char *why)
     struct ls_error error;
     error_code(&error, LS_ESHUTDOWN);
     reads_refuse(server, &error);
-    node_lists_refuse(server, &error);
+    listings_refuse(server, &error);
+    nodes_stop(server);
     LIST_EACH(at, after, &server->conns)
     {
         struct conn *conn = LINK_OWNER(at, struct conn, all);
@@ -404,10 +418,11 @@ static void init_handles(struct server *server)
     uv_signal_init(loop, &server->sigint);
     uv_signal_start(&server->sigterm, on_signal, SIGTERM);
     uv_signal_start(&server->sigint, on_signal, SIGINT);
-    struct link *const lists[] = {&server->listeners,      &server->conns,     &server->dirty,
-                                  &server->late,           &server->resume,    &server->choked,
-                                  &server->holding,        &server->watchers,  &server->read_waits,
-                                  &server->snapshot_waits, &server->lingering, &server->node_lists};
+    struct link *const lists[] = {&server->listeners,  &server->conns,          &server->dirty,
+                                  &server->late,       &server->resume,         &server->unread,
+                                  &server->choked,     &server->holding,        &server->watchers,
+                                  &server->read_waits, &server->snapshot_waits, &server->lingering,
+                                  &server->listings};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         list_init(lists[i]);
     }
@@ -467,7 +482,7 @@ static int start(struct server *server, struct ls_error *error)
     if (rc == 0) {
         ask_epoch(server);
         server->stats.started_ms = server_now_ms(server);
-        uv_timer_start(&server->tick, on_tick, 1000, 0);
+        uv_timer_start(&server->tick, on_tick, TICK_MS, 0);
         uv_idle_start(&server->idle, on_idle);
         log_write(LOG_NOTICE, "lockstepd %s, store %s, sync %s, process %d", LS_VERSION,
                   server->config.store, server->config.sync ? "yes" : "no", (int)getpid());

@@ -69,12 +69,13 @@ struct server {
     struct link dirty;
     struct link late; /* by their link `dirty`: watches for which the turn had no time left */
     struct link resume;
+    struct link unread;    /* not read from */
     struct link choked;    /* by their link `resume`: paused until the queue has shrunk */
     struct link holding;   /* likewise: until they, or all together, hold less */
     struct link watchers;  /* by their link `watching` */
     struct link lingering; /* likewise */
     struct link read_waits;
-    struct link node_lists;     /* NODE.LISTs under way, in the order of their turns */
+    struct link listings;       /* those under way, in the order of their turns */
     struct link snapshot_waits; /* object watches whose snapshot cannot begin yet */
     size_t box_watch_count;
     size_t object_watch_count;
@@ -89,7 +90,7 @@ struct server {
     uint64_t watched_ns;      /* what the watches took of it */
     uint64_t round_ns;        /* and since all of them had had their time */
     bool reads_more;          /* some MSG.READ under way has not looked at all of the box */
-    bool lists_more;          /* some NODE.LIST is under way */
+    bool listings_more;       /* some NODE.LIST or OBJ.SCAN is under way */
     bool box_changed;         /* a commit happened since the last turn */
     bool watches_due;         /* a commit happened since the watches last looked */
     uint64_t watches_rest_ns; /* until when they do not look, on uv_hrtime's clock */

@@ -34,7 +34,7 @@ def commit(client, timestamp, key, value="v"):
 
 
 def info(client, name):
-    section = "transactions" if name == "waiting" else "memory"
+    section = "transactions" if name in ("waiting", "open") else "memory"
     lines = client.must("INFO", section).decode().split("\r\n")
     return int(dict(line.split(":", 1) for line in lines if ":" in line)[name])
 
@@ -199,6 +199,21 @@ def who_breaks_off_holds_nothing(given):
         wait_until(lambda: info(other, "held_bytes") == 0, "it to be dropped")
 
 
+def who_breaks_off_is_noticed_while_it_is_not_read_from(given):
+    """A command that may not be sent on behind one that waits: nothing is read until that is over."""
+    with new_server(given) as server, server.client() as other:
+        begin(other, "w")
+        client = server.client()
+        begin(client, "m")
+        parks(client, other, ("TXN.GET", "w"))
+        client.send("PING")
+        other.must("PING")
+        equal(info(other, "open"), 2, "open transactions")
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        wait_until(lambda: info(other, "open") == 1, "its transaction to be released")
+
+
 def replies_come_in_order_whatever_ends_first(given):
     with new_server(given, "64mb") as server, server.client() as other, server.client() as client:
         dice = random.Random(7)
@@ -229,7 +244,7 @@ TESTS = (requests_behind_a_wait_take_no_memory, one_that_waits_does_not_freeze_t
          calls_of_one_connection_do_not_use_up_the_queue, calls_that_all_wait_let_the_others_on,
          held_replies_are_bounded_for_each_and_for_all,
          who_is_paused_for_all_goes_on_when_others_are_gone, who_breaks_off_holds_nothing,
-         replies_come_in_order_whatever_ends_first)
+         who_breaks_off_is_noticed_while_it_is_not_read_from, replies_come_in_order_whatever_ends_first)
 
 if __name__ == "__main__":
     report.run(TESTS, report.arguments(__doc__))

@@ -432,7 +432,7 @@ static void expire(void *context, const struct node *node)
 void process_presence(struct sim *sim, struct process *process)
 {
     struct looking looking = {sim, process};
-    struct presence_calls calls = {renew, expire, &looking};
+    struct presence_calls calls = {renew, expire, NULL, &looking};
     struct reading reading;
     struct ls_error error;
     int64_t wait_ms = reading_begin(&reading, process->store, &error);

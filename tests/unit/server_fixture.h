@@ -59,6 +59,46 @@ static inline void drain(int fd, struct buf *replies)
     }
 }
 
+/* A client whose server turns when the test does. */
+struct client {
+    struct conn *conn; /* the server's */
+    int fd;
+    struct buf replies;
+};
+
+static inline struct client begin(struct server *server, const char *lines)
+{
+    struct client client = {0};
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    client.fd = fds[0];
+    client.conn = conn_adopt(server, fds[1]);
+    assert_non_null(client.conn);
+    assert_int_equal(send(client.fd, lines, strlen(lines), MSG_NOSIGNAL), (ssize_t)strlen(lines));
+    return client;
+}
+
+static inline void turn(struct server *server, struct client *clients, size_t count)
+{
+    uv_run(&server->loop, UV_RUN_NOWAIT);
+    for (size_t i = 0; i < count; i++) {
+        drain(clients[i].fd, &clients[i].replies);
+    }
+}
+
+static inline void end(struct client *client)
+{
+    close(client->fd);
+    buf_free(&client->replies);
+}
+
+static inline bool ends_with(const struct client *client, const char *text)
+{
+    size_t size = strlen(text);
+    return client->replies.size >= size &&
+           memcmp(client->replies.data + client->replies.size - size, text, size) == 0;
+}
+
 /* Sends the lines as one client and takes what comes until the connection ends. */
 static inline void talk(struct server *server, const char *lines, long failing, struct buf *replies)
 {
@@ -77,6 +117,26 @@ static inline void talk(struct server *server, const char *lines, long failing, 
     }
     drain(fds[0], replies);
     close(fds[0]);
+}
+
+#define JOINS_AT_ONCE 2500 /* about what a socket takes */
+
+/* A server on which so many hosts joined one after the other. */
+static inline struct server *open_with_nodes(int count)
+{
+    struct server *server = open_server("127.0.0.1:0");
+    struct buf lines = {0}, replies = {0};
+    for (int i = 0; i < count;) {
+        lines.size = replies.size = 0;
+        for (int end = i + JOINS_AT_ONCE; i < count && i < end; i++) {
+            assert_int_equal(buf_printf(&lines, "NODE.JOIN n%04d TTL 80000000\r\n", i), 0);
+        }
+        assert_int_equal(buf_append_byte(&lines, 0), 0);
+        talk(server, (const char *)lines.data, 0, &replies);
+    }
+    buf_free(&lines);
+    buf_free(&replies);
+    return server;
 }
 
 static inline void assert_resp(ls_bytes replies)

@@ -89,7 +89,7 @@ static void ignore_ending(void *context, const struct node *node)
 /* Each calls the store for what it looks at; these are how often. */
 static long calls_of_tick(struct fixture *f)
 {
-    struct presence_calls calls = {ignore_renewal, ignore_ending, NULL};
+    struct presence_calls calls = {ignore_renewal, ignore_ending, NULL, NULL};
     struct presence *presence;
     struct reading reading;
     assert_int_equal(presence_open(&presence, 1), 0);

@@ -16,7 +16,9 @@ struct observer {
     struct presence *presence;
     size_t renewed;
     size_t expired;
+    size_t over;
     struct binding last_renewed;
+    struct binding last_over;
     char last_expired[256];
     uint64_t expired_joined;
     uint64_t expired_beat;
@@ -39,6 +41,14 @@ static void note_expiry(void *context, const struct node *node)
     o->expired_beat = node->beat;
 }
 
+static void note_over(void *context, const struct binding *binding)
+{
+    struct observer *o = context;
+    o->over++;
+    o->last_over = *binding;
+    presence_unbind(o->presence, binding);
+}
+
 static struct observer observe(struct fixture *f)
 {
     struct observer o = {.f = f};
@@ -48,11 +58,11 @@ static struct observer observe(struct fixture *f)
 
 static int64_t tick(struct observer *o, uint64_t now_ms)
 {
-    struct presence_calls calls = {note_renewal, note_expiry, o};
+    struct presence_calls calls = {note_renewal, note_expiry, note_over, o};
     struct reading reading;
     struct ls_error error;
     assert_code(reading_begin(&reading, o->f->store, &error), 0, &error);
-    o->renewed = o->expired = 0;
+    o->renewed = o->expired = o->over = 0;
     int64_t wait_ms = presence_tick(o->presence, &reading, now_ms, &calls, &error);
     reading_end(&reading);
     return wait_ms;
@@ -218,6 +228,84 @@ static void a_life_taken_over_elsewhere_is_no_longer_ours(void **state)
     presence_close(o.presence);
 }
 
+static void leave(struct fixture *f, const struct binding *as)
+{
+    struct request request = {.kind = REQUEST_NODE_LEAVE, .as = as};
+    assert_code(fixture_run(f, &request), 0, &f->error);
+}
+
+static void a_bound_life_that_the_store_shows_to_be_over_is_told_once(void **state)
+{
+    struct fixture *f = *state;
+    struct observer o = observe(f);
+    struct binding left = join(f, "a", 1, TTL), taken = join(f, "b", 2, TTL);
+    struct binding lives = join(f, "c", 3, TTL);
+    assert_int_equal(0, presence_bind(o.presence, &left, TTL, 0));
+    assert_int_equal(0, presence_bind(o.presence, &taken, TTL, 0));
+    assert_int_equal(0, presence_bind(o.presence, &lives, TTL, 0));
+    tick(&o, 0);
+    assert_int_equal(0, o.over);
+    leave(f, &left);
+    tick(&o, 1);
+    assert_int_equal(1, o.over);
+    assert_int_equal(left.joined, o.last_over.joined);
+    join(f, "b", 2, TTL);
+    tick(&o, 2);
+    assert_int_equal(1, o.over);
+    assert_int_equal(taken.joined, o.last_over.joined);
+    tick(&o, 3);
+    assert_int_equal(0, o.over + o.expired);
+    presence_close(o.presence);
+}
+
+/* What is bound, or left, while a look is under way, the look's reading does not show. */
+static void a_look_in_pieces_judges_nothing_that_it_cannot_see(void **state)
+{
+    struct fixture *f = *state;
+    struct observer o = observe(f);
+    struct presence_calls calls = {note_renewal, note_expiry, note_over, &o};
+    struct reading reading;
+    struct binding a = join(f, "a", 1, TTL), c = join(f, "c", 3, TTL);
+    assert_int_equal(0, presence_bind(o.presence, &a, TTL, 0));
+    assert_int_equal(0, presence_bind(o.presence, &c, TTL, 0));
+    assert_code(reading_begin(&reading, f->store, &f->error), 0, &f->error);
+    assert_int_equal(0, presence_begin(o.presence, &reading, &f->error));
+    assert_int_equal(0, presence_go_on(o.presence, 1, 0, &calls, &f->error));
+    struct binding b = join(f, "b", 2, TTL), later = join(f, "c", 3, TTL);
+    assert_int_equal(0, presence_bind(o.presence, &b, TTL, 0));
+    assert_int_equal(0, presence_bind(o.presence, &later, TTL, 0));
+    assert_int_equal(0, presence_go_on(o.presence, 1, 0, &calls, &f->error));
+    assert_int_equal(1000, presence_go_on(o.presence, 1, 0, &calls, &f->error));
+    reading_end(&reading);
+    assert_int_equal(0, o.over + o.expired + o.renewed);
+    tick(&o, 1);
+    assert_int_equal(0, o.over);
+    presence_beat(o.presence, &later, TTL / 2);
+    tick(&o, TTL / 2);
+    assert_int_equal(1, o.renewed);
+    assert_int_equal(later.joined, o.last_renewed.joined);
+    presence_close(o.presence);
+}
+
+static void a_look_may_be_broken_off(void **state)
+{
+    struct fixture *f = *state;
+    struct observer o = observe(f);
+    struct presence_calls calls = {note_renewal, note_expiry, note_over, &o};
+    struct reading reading;
+    struct binding a = join(f, "a", 1, TTL), b = join(f, "b", 2, TTL);
+    assert_int_equal(0, presence_bind(o.presence, &a, TTL, 0));
+    assert_int_equal(0, presence_bind(o.presence, &b, TTL, 0));
+    assert_code(reading_begin(&reading, f->store, &f->error), 0, &f->error);
+    assert_int_equal(0, presence_begin(o.presence, &reading, &f->error));
+    assert_int_equal(0, presence_go_on(o.presence, 1, 0, &calls, &f->error));
+    presence_break_off(o.presence);
+    reading_end(&reading);
+    assert_int_equal(1000, tick(&o, 1));
+    assert_int_equal(0, o.over + o.expired);
+    presence_close(o.presence);
+}
+
 static void only_the_bound_life_beats_and_is_unbound(void **state)
 {
     struct fixture *f = *state;
@@ -256,6 +344,38 @@ static void it_wants_to_look_again_in_time_and_not_too_often(void **state)
     assert_in_range(tick(&o, 59), 1, 60);
     join(f, "n3", 3, 1);
     assert_int_equal(1, tick(&o, 0));
+    presence_close(o.presence);
+}
+
+/* What it looks at then is every node, so that a long ttl is not worth an extra look. */
+static void renewals_with_time_left_bring_no_look_forward(void **state)
+{
+    struct fixture *f = *state;
+    struct observer o = observe(f);
+    struct binding life = join(f, "n1", 1, TTL);
+    assert_int_equal(0, presence_bind(o.presence, &life, TTL, 0));
+    assert_int_equal(1000, tick(&o, TTL / 3 - 10));
+    assert_int_equal(1000, tick(&o, TTL / 3 + 10)); /* no life was shown that could be written */
+    presence_beat(o.presence, &life, TTL / 3 + 10);
+    assert_int_equal(1000, tick(&o, TTL / 3 + 20));
+    assert_int_equal(1, o.renewed);
+    assert_int_equal(200, tick(&o, TTL / 3 + 10 + TTL - 200));
+    presence_close(o.presence);
+}
+
+static void it_rests_from_many_nodes_for_longer(void **state)
+{
+    struct fixture *f = *state;
+    struct observer o = observe(f);
+    char host[16];
+    for (unsigned i = 0; i < 20000; i++) {
+        snprintf(host, sizeof host, "n%u", i);
+        join(f, host, 1, TTL);
+    }
+    tick(&o, 0);
+    assert_int_equal(200, tick(&o, TTL - 1));
+    join(f, "short", 1, 600);
+    assert_int_equal(100, tick(&o, TTL - 1));
     presence_close(o.presence);
 }
 
@@ -309,7 +429,7 @@ static void no_memory_ends_no_life(void **state)
     struct observer o = observe(f);
     for (long n = 1; n <= 64; n++) {
         /* The store allocates as well, so the tick is prepared before the failure is armed. */
-        struct presence_calls calls = {note_renewal, note_expiry, &o};
+        struct presence_calls calls = {note_renewal, note_expiry, note_over, &o};
         struct reading reading;
         struct ls_error error;
         presence_close(o.presence);
@@ -356,8 +476,13 @@ int main(void)
         presence_test(a_new_observer_waits_a_whole_ttl_itself),
         presence_test(a_new_life_of_a_host_begins_its_own_time),
         presence_test(a_life_taken_over_elsewhere_is_no_longer_ours),
+        presence_test(a_bound_life_that_the_store_shows_to_be_over_is_told_once),
+        presence_test(a_look_in_pieces_judges_nothing_that_it_cannot_see),
+        presence_test(a_look_may_be_broken_off),
         presence_test(only_the_bound_life_beats_and_is_unbound),
         presence_test(it_wants_to_look_again_in_time_and_not_too_often),
+        presence_test(renewals_with_time_left_bring_no_look_forward),
+        presence_test(it_rests_from_many_nodes_for_longer),
         presence_test(a_time_that_steps_back_ends_no_life),
         presence_test(many_nodes_are_each_told_once),
         presence_test(no_memory_ends_no_life),
