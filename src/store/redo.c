@@ -403,8 +403,8 @@ static int damaged(struct ls_error *error, uint64_t sequence, const char *how)
                      (unsigned long long)sequence, how);
 }
 
-/* Reads the header at the reader's place, all zeros where the file has ended: 1, 0 where it does not
- * pass, or an error. */
+/* Reads the header at the reader's place, all zeros where the file has ended: 1, 0 where it does
+ * not pass, or an error. */
 static int read_header(const struct redo_reader *reader, struct header *header,
                        struct ls_error *error)
 {
@@ -554,7 +554,7 @@ static int judge_headless(const struct redo_reader *reader, const struct header 
                        : result;
 }
 
-/* The first record, or that there is none. The file had all of its size before a round was in it. */
+/* The first record, or that there is none. The file had its whole size before a round was in it. */
 static int read_first(struct redo_reader *reader, uint64_t capacity, struct ls_error *error)
 {
     struct header header;

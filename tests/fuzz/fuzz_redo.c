@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The redo log's file. The input is a list of records: a byte of what is put right in it, two bytes
- * with the size of its body, a header and the body; each begins a block of the file. Whatever comes
- * of that, reading ends, with a round or an error and its sentence, gives edits within the body, and
- * the same when done again.
+ * The redo log's file. The input is a byte that says how much of the file is missing, and a list of
+ * records: a byte of what is put right in it, two bytes with the size of its body, a header and the
+ * body; each begins a block of the file. Whatever comes of that, reading ends, with a round or an
+ * error and its sentence, gives edits within the body, and the same when done again.
  */
 #include <fcntl.h>
 #include <stdint.h>
