@@ -429,13 +429,40 @@ static void print_wrapped(FILE *out, const char *text)
     fputc('\n', out);
 }
 
+static void print_number(FILE *out, const struct setting *setting, uint64_t number)
+{
+    static const char *const units[] = {"", "kb", "mb", "gb"};
+    size_t unit = 0;
+    while (setting->type == SETTING_SIZE && number > 0 && number % KIB == 0 && unit < 3) {
+        number /= KIB;
+        unit++;
+    }
+    fprintf(out, "%llu%s", (unsigned long long)number, units[unit]);
+}
+
+/* What may be given, where that is not any number. */
+static void print_range(FILE *out, const struct setting *setting)
+{
+    bool unlimited = setting->max >= NO_LIMIT / 1000000;
+    if (setting->max == 0 || (setting->min == 0 && unlimited)) {
+        return;
+    }
+    fputs(unlimited ? "; at least " : "; from ", out);
+    print_number(out, setting, setting->min);
+    if (!unlimited) {
+        fputs(" to ", out);
+        print_number(out, setting, setting->max);
+    }
+}
+
 void config_print_help(FILE *out)
 {
     for (size_t i = 0; i < setting_count; i++) {
         const struct setting *setting = &settings[i];
         const char *standard = setting->standard[0] == '\0' ? "none" : setting->standard;
-        fprintf(out, "    --%s (default: %s%s)\n", setting->name, standard,
-                setting->runtime ? "; CONFIG SET changes it" : "");
+        fprintf(out, "    --%s (default: %s", setting->name, standard);
+        print_range(out, setting);
+        fprintf(out, "%s)\n", setting->runtime ? "; CONFIG SET changes it" : "");
         print_wrapped(out, setting->help);
     }
 }

@@ -23,18 +23,21 @@ def output_of(program, *arguments):
 # ---- settings ------------------------------------------------------------------------------------
 
 def settings_of_help(text):
-    """name: (default, whether CONFIG SET changes it)"""
-    found = re.findall(r"^ +--([a-z-]+) \(default: (.*?)(; CONFIG SET changes it)?\)$", text, re.M)
-    return {name: ("empty" if default == "none" else default, runtime != "")
-            for name, default, runtime in found}
+    """name: (default, what may be given, whether CONFIG SET changes it)"""
+    found = re.findall(r"^ +--([a-z-]+) \(default: (.*?)(?:; ((?:from|at least) .*?))?"
+                       r"(; CONFIG SET changes it)?\)$", text, re.M)
+    return {name: ("empty" if default == "none" else default, given, runtime != "")
+            for name, default, given, runtime in found}
 
 
 def settings_of_page(text):
     section = text.split(".Sh SETTINGS")[1].split(".Sh ")[0]
     found = {}
     for part in section.split(".It Cm ")[1:]:
-        default = re.search(r"^(?:Default: (\S+)\.|Default:\n\.Pa (\S+) \.)$", part, re.M)
-        found[part.split()[0]] = (default and (default[1] or default[2]), "\nRuntime." in part)
+        default = re.search(r"^(?:Default: ([^\s,]+)(?:, (.*))?\.|Default:\n\.Pa (\S+) \.)$", part,
+                            re.M)
+        found[part.split()[0]] = (default and (default[1] or default[3]),
+                                  default and default[2] or "", "\nRuntime." in part)
     return found
 
 
@@ -48,7 +51,8 @@ def check_settings(root, lockstepd):
         if name not in page:
             yield f"man/lockstepd.8: the setting {name} is missing"
         elif page[name] != said:
-            yield f"man/lockstepd.8: {name} has default and runtime {page[name]}, not {said}"
+            yield (f"man/lockstepd.8: {name} has default, range and runtime {page[name]}, "
+                   f"not {said}")
         if not re.search(rf"^#? ?{name}(\s|$)", sample, re.M):
             yield f"packaging/lockstepd.conf: the setting {name} is missing"
     for name in page.keys() - settings.keys():
