@@ -218,7 +218,7 @@ static int check_target(const char *path, struct ls_error *error)
 /* Removes what a store is made of, and its directory. */
 static void remove_store(const char *path)
 {
-    static const char *const files[] = {"data.mdb", "lock.mdb", "wake"};
+    static const char *const files[] = {"data.mdb", "lock.mdb", "redo", "wake"};
     char name[PATH_MAX];
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         if (snprintf(name, sizeof(name), "%s/%s", path, files[i]) < (int)sizeof(name)) {
@@ -247,6 +247,17 @@ static int sync_parent(const char *path, struct ls_error *error)
     return 0;
 }
 
+/* Takes the place of what is at the path, a directory of somebody's modes or nothing. */
+static int take_place(const char *beside, const char *path, struct ls_error *error)
+{
+    struct stat found;
+    bool there = stat(path, &found) == 0;
+    if ((there && chmod(beside, found.st_mode & 07777) != 0) || rename(beside, path) != 0) {
+        return fail_errno(error, path);
+    }
+    return 0;
+}
+
 static int load_beside(struct loader *loader, const char *path, const char *beside)
 {
     struct store_options options = {.sync = true, .create = true};
@@ -263,9 +274,7 @@ static int load_beside(struct loader *loader, const char *path, const char *besi
         rc = read_all(loader);
         store_close(loader->store);
     }
-    if (rc == 0 && rename(beside, path) != 0) {
-        rc = fail_errno(error, path);
-    }
+    rc = rc != 0 ? rc : take_place(beside, path, error);
     if (rc != 0) {
         remove_store(beside);
         return rc;
