@@ -409,6 +409,9 @@ static int read_header(const struct redo_reader *reader, struct header *header,
                        struct ls_error *error)
 {
     *header = (struct header){0};
+    if (reader->offset >= reader->capacity) {
+        return 0;
+    }
     ssize_t size = read_at(reader->fd, header, sizeof *header, reader->offset);
     if (size < 0) {
         return fail("read", error);
