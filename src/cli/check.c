@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "cli/check_walk.h"
 #include "cli/cli.h"
 #include "codec/key.h"
@@ -227,7 +228,7 @@ static int run_check(struct cli *cli)
     if (child == 0) {
         struct rlimit none = {0, 0};
         setrlimit(RLIMIT_CORE, &none);
-        cli_say_crashes(false);
+        crash_say(NULL);
         walk_directory(cli, directory, findings);
         fflush(stdout);
         _exit(0);

@@ -96,9 +96,6 @@ void cli_help_command(const struct cli *cli, const struct command *command);
 
 /* "lockstep: <sentence>" on standard error; EXIT_FAILED. */
 int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* Whether a crash, which a damaged file is enough for, is said on standard error before the process
- * ends by its signal. */
-void cli_say_crashes(bool on);
 /* The sentence of the last failed ls_ function. */
 int cli_fail_ls(void);
 int cli_fail_error(const struct ls_error *error);

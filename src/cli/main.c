@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "cli/cli.h"
 
 static bool wants_colour(void)
@@ -66,7 +67,8 @@ static int run(struct cli *cli, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    cli_say_crashes(true);
+    crash_say("lockstep: crashed. Where this was on a directory it may be damaged: run "
+              "`lockstep check`.\n");
     struct cli cli = {0};
     const char *url = getenv("LOCKSTEP_URL");
     cli.url = url != NULL && *url != '\0' ? url : CLI_DEFAULT_URL;

@@ -3,11 +3,9 @@
  * people. */
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "codec/json.h"
@@ -22,26 +20,6 @@ int cli_fail(const char *format, ...)
     va_end(arguments);
     fputc('\n', stderr);
     return EXIT_FAILED;
-}
-
-static void on_crash(int number)
-{
-    static const char text[] = "lockstep: crashed. Where this was on a directory it may be "
-                               "damaged: run `lockstep check`.\n";
-    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)written;
-    raise(number); /* the handler is gone: the default action follows */
-}
-
-void cli_say_crashes(bool on)
-{
-    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE,
-                                  SIGABRT}; /* LMDB asserts what it reads */
-    struct sigaction action = {.sa_handler = on ? on_crash : SIG_DFL,
-                               .sa_flags = (int)SA_RESETHAND};
-    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-        sigaction(signals[i], &action, NULL);
-    }
 }
 
 const char *cli_sentence(char out[CLI_SENTENCE_SIZE], const struct ls_error *error)

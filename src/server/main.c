@@ -9,31 +9,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/log.h"
 #include "server/command.h"
 #include "server/config.h"
 #include "server/server.h"
 
-static void on_crash(int number)
-{
-    static const char text[] =
-        "lockstepd: crashed. If this is not the first time the store may be damaged: run "
-        "`lockstep check`.\n";
-    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)written;
-    raise(number); /* the handler is gone: the default action follows */
-}
-
 static void install_signals(void)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
-    struct sigaction crash = {.sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGPIPE, &ignore, NULL);
     sigaction(SIGHUP, &ignore, NULL);
-    sigaction(SIGSEGV, &crash, NULL);
-    sigaction(SIGBUS, &crash, NULL);
-    sigaction(SIGFPE, &crash, NULL);
-    sigaction(SIGABRT, &crash, NULL); /* LMDB asserts what it reads */
+    crash_say("lockstepd: crashed. If this is not the first time the store may be damaged: run "
+              "`lockstep check`.\n");
 }
 
 static void print_help(void)
